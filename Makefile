@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What people type. "make help" lists it; everything that takes more than a line is in scripts/.
+# Everything built is under build/. The module's own build is in Kbuild.
+
+K	?= 6.1
+T	?=
+V	?=
+PREFIX	?= /usr/local
+DESTDIR	?=
+
+build	:= $(CURDIR)/build
+# The running kernel, unless K says which: what install is about.
+running	= $(if $(filter file,$(origin K)),local,$(K))
+source	= $(shell scripts/kernel source | sed 's/^source=//')
+
+MAKEFLAGS += --no-print-directory
+quiet	:= $(if $(V),,@)
+
+.PHONY: help
+help: ## Show this
+	@echo "evq: make TARGET [K=KERNEL] [T=PATTERN] [V=1]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
+	@echo
+	@echo "K is one of $$(scripts/kernel --list | tr '\n' ' ')(default 6.1). T chooses tests: PROGRAM or PROGRAM:TEST,"
+	@echo "with * for anything. V=1 shows more. A single command in the guest: scripts/vm --help."
+
+.PHONY: all
+all: module userspace selftests ## Build everything
+
+.PHONY: setup
+setup:
+	@scripts/setup build source $(K)
+
+.PHONY: module
+module: setup ## Build build/K/evq.ko; CC=clang builds it with clang
+	$(quiet)scripts/module $(K) $(if $(filter command%,$(origin CC)),CC=$(CC)) $(if $(LLVM),LLVM=$(LLVM))
+
+.PHONY: userspace
+userspace: setup ## Build libevq and the evq command in build/userspace
+	$(quiet)$(MAKE) -C userspace O=$(build)/userspace PREFIX=$(PREFIX)
+
+.PHONY: selftests
+selftests: setup userspace ## Build the tests in build/selftests
+	$(quiet)mkdir -p $(build)/selftests
+	$(quiet)$(MAKE) -C selftests OUTPUT=$(build)/selftests KSRC=$(source)
+
+.PHONY: demo
+demo: module userspace ## Boot a virtual machine and show evq at work
+	@scripts/vm --kernel $(K) -- scripts/demo
+
+.PHONY: check
+check: module selftests ## Run the tests in a virtual machine
+	@scripts/check --kernel $(K) $(if $(V),--verbose) $(if $(T),--only '$(T)')
+
+.PHONY: shell
+shell: module userspace selftests ## A root shell in the same machine, evq loaded
+	@scripts/vm --kernel $(K) -- bash -i
+
+.PHONY: lint
+lint: ## Check style, types and interfaces
+	@scripts/lint
+
+.PHONY: test-vm
+test-vm: ## Test the virtual machine's own verdicts
+	@scripts/test-vm --kernel $(K)
+
+.PHONY: install
+install: ## Install module and user space; DESTDIR and PREFIX are honoured
+	$(quiet)scripts/module $(running)
+	$(quiet)headers=$$(eval "$$(scripts/kernel $(running))" && echo "$$headers") && \
+	$(MAKE) -s -C "$$headers" M=$(build)/$(running) INSTALL_MOD_DIR=updates \
+		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR) DEPMOD=true) modules_install
+	$(quiet)$(MAKE) -C userspace O=$(build)/userspace PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
+
+.PHONY: uninstall
+uninstall: ## Remove what install installed
+	$(quiet)release=$$(eval "$$(scripts/kernel $(running))" && echo "$$release") && \
+	rm -f "$(DESTDIR)/lib/modules/$$release/updates/evq.ko" && \
+	$(if $(DESTDIR),true,depmod "$$release")
+	$(quiet)$(MAKE) -C userspace O=$(build)/userspace PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
+
+.PHONY: clean
+clean: ## Remove everything built
+	$(quiet)rm -rf $(build)
+
+.PHONY: distclean
+distclean: clean ## ... and the cache of kernels, which all checkouts share
+	$(quiet)scripts/kernel --forget
