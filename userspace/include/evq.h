@@ -1,0 +1,779 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libevq - the library of evq, the event queue behind /dev/evq
+ *
+ * The objects
+ * -----------
+ *   struct evq_queue         a queue fd: submit, subscribe, control
+ *   struct evq_subscription  a subscription fd, and the callbacks that the
+ *                            program registered with it
+ *   struct evq_buffer        memory to read records into, used again and again
+ *
+ * All three are opaque and belong to the program, which ends them with the
+ * function of their name: evq_queue_close(), evq_subscription_close(),
+ * evq_buffer_free(). A subscription does not need its queue's object any more.
+ * Structures of <linux/evq.h> that the kernel fills in are passed along with
+ * their size, so that a program and a library of different age fit together.
+ *
+ *     program -> evq_queue_submit() -> queue -> read queue -+
+ *                                                           |
+ *     callback <- evq_subscription_dispatch() <-------------+
+ *
+ * Errors
+ * ------
+ * A function returns 0 (or what its description says) on success, and -1, or
+ * NULL, with errno set on failure. What each errno means is at the top of
+ * <linux/evq.h>; here are only those that the library adds. ENOMEM can come
+ * from whatever makes an object. evq_strerror() puts an error into words.
+ *
+ * Time
+ * ----
+ * A deadline is an absolute time of CLOCK_MONOTONIC in nanoseconds; 0 stands
+ * for none. evq_deadline() makes one from a timeout.
+ *
+ * Threads
+ * -------
+ * Functions of a queue may run at once in any number of threads. Functions of a
+ * subscription may too, but one thread at a time dispatches. No function may
+ * run beside the one that ends its object. A buffer is for one thread at a time.
+ */
+#ifndef LIBEVQ_EVQ_H
+#define LIBEVQ_EVQ_H
+
+#include <linux/evq.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define EVQ_API __attribute__((visibility("default")))
+#else
+#define EVQ_API
+#endif
+
+struct evq_queue;
+struct evq_subscription;
+struct evq_buffer;
+
+/*
+ * Queues
+ */
+
+/**
+ * evq_queue_open() - open the queue of a device
+ * @name: NULL for the default queue, /dev/evq; a name without a slash for
+ *	/dev/evq-NAME; otherwise a path
+ * @rights: bits of enum evq_right that are needed; 0 to look only
+ *
+ * The device is opened for writing where EVQ_RIGHT_SUBMIT is asked for, for
+ * reading where EVQ_RIGHT_SUBSCRIBE is. The queue may carry more rights.
+ *
+ * Return: a queue, or NULL. EACCES: the mode of the device node forbids it.
+ * EPERM: EVQ_RIGHT_CONTROL was asked for, which takes CAP_SYS_ADMIN. ENOTTY:
+ * this is not a queue. EINVAL: @rights has an unknown bit. ENAMETOOLONG: @name
+ * is too long. Otherwise as open(2).
+ * Thread-safe.
+ */
+EVQ_API struct evq_queue *evq_queue_open(const char *name, uint32_t rights);
+
+/**
+ * evq_queue_create() - make an anonymous queue
+ * @device: a queue that came from evq_queue_open(), or NULL to open the default
+ *	one for this call
+ * @capacity: most events that may wait; 0: EVQ_CAPACITY_DEFAULT
+ * @max_payload: longest payload in bytes; 0: EVQ_PAYLOAD_DEFAULT
+ * @flags: EVQ_QUEUE_PAUSED, or 0
+ *
+ * The queue lives as long as its file descriptors, in whatever process.
+ *
+ * Return: a queue with every right, or NULL. ENOSPC: as many anonymous queues
+ * exist as may. Otherwise as evq_queue_open().
+ * Thread-safe.
+ */
+EVQ_API struct evq_queue *evq_queue_create(struct evq_queue *device,
+					   uint32_t capacity,
+					   uint32_t max_payload,
+					   uint32_t flags);
+
+/**
+ * evq_queue_from_fd() - adopt a file descriptor of a queue
+ * @fd: for example one received over a Unix socket
+ *
+ * Return: a queue that owns @fd from now on, or NULL, where @fd stays with the
+ * caller. ENOTTY: it is not of a queue.
+ * Thread-safe.
+ */
+EVQ_API struct evq_queue *evq_queue_from_fd(int fd);
+
+/**
+ * evq_queue_handle() - make a further handle of the same queue
+ * @queue: a queue
+ * @rights: bits of enum evq_right, at least one, none that @queue lacks
+ *
+ * Return: a queue with just these rights, to hand to others, or NULL.
+ * EACCES: @queue lacks one of them.
+ * Thread-safe.
+ */
+EVQ_API struct evq_queue *evq_queue_handle(struct evq_queue *queue,
+					   uint32_t rights);
+
+/**
+ * evq_queue_close() - close a queue
+ * @queue: a queue, or NULL
+ *
+ * Its subscriptions stay. errno stays as it was.
+ */
+EVQ_API void evq_queue_close(struct evq_queue *queue);
+
+/**
+ * evq_queue_get_fd() - the file descriptor of a queue
+ * @queue: a queue
+ *
+ * For poll(2) (POLLOUT: a submit is likely not to block; POLLHUP: stopped), for
+ * fcntl(2), or to pass over a Unix socket. It stays @queue's.
+ *
+ * Return: the file descriptor. Does not fail.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_get_fd(const struct evq_queue *queue);
+
+/**
+ * evq_queue_submit() - submit one event, and wait for room
+ * @queue: a queue with EVQ_RIGHT_SUBMIT
+ * @type: the program's choice; registrations can ask for one
+ * @key: events of equal key keep their order in every mode of a queue
+ * @priority: 0 (lowest) to EVQ_LEVELS - 1
+ * @data: the payload; may be NULL where @len is 0
+ * @len: its length, bytes
+ *
+ * Return: 0, or -1. ESHUTDOWN: the queue is stopping or stopped. EMSGSIZE: the
+ * payload is longer than the queue takes. EAGAIN: the queue is full and the
+ * file descriptor has O_NONBLOCK.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_submit(struct evq_queue *queue, uint32_t type,
+			     uint64_t key, uint32_t priority, const void *data,
+			     size_t len);
+
+/**
+ * evq_queue_submit_many() - submit events, in their order
+ * @queue: a queue with EVQ_RIGHT_SUBMIT
+ * @events: the events, see evq_event_init()
+ * @nr_events: how many, at least one; more than EVQ_SUBMIT_MAX take more than
+ *	one system call
+ * @flags: EVQ_SUBMIT_NONBLOCK: do not wait for room; EVQ_SUBMIT_RESULTS: write
+ *	the sequence number and the lane into each event that was accepted
+ * @deadline_ns: when to stop waiting for room; 0: never
+ *
+ * Return: how many were accepted, from the first; fewer than @nr_events where
+ * the call could not go on, and submitting the rest tells why. -1 means that
+ * none was.
+ * Thread-safe.
+ */
+EVQ_API ssize_t evq_queue_submit_many(struct evq_queue *queue,
+				      struct evq_event_desc *events,
+				      size_t nr_events, uint32_t flags,
+				      uint64_t deadline_ns);
+
+/**
+ * evq_event_init() - describe an event
+ * @event: what to fill in
+ * @type: as for evq_queue_submit()
+ * @key: as for evq_queue_submit()
+ * @priority: as for evq_queue_submit()
+ * @data: the payload, not copied: it must stay until the event was submitted
+ * @len: its length, bytes
+ *
+ * @event->id can be set afterwards.
+ */
+static inline void evq_event_init(struct evq_event_desc *event, uint32_t type,
+				  uint64_t key, uint32_t priority,
+				  const void *data, uint32_t len)
+{
+	event->id = 0;
+	event->key = key;
+	event->data_ptr = (uint64_t)(uintptr_t)data;
+	event->data_len = len;
+	event->type = type;
+	event->priority = priority;
+	event->flags = 0;
+	event->seq = 0;
+	event->lane = 0;
+	event->reserved = 0;
+}
+
+/**
+ * evq_queue_set_limits() - change the limits of a queue
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ * @capacity: most events that may wait; 0: leave it
+ * @max_payload: longest payload in bytes; 0: leave it
+ *
+ * Return: 0, or -1.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity,
+				 uint32_t max_payload);
+
+/**
+ * evq_queue_start() - dispatch, again after a pause, or anew after a stop
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ *
+ * Return: 0, or -1. EBUSY: the queue is still stopping.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_start(struct evq_queue *queue);
+
+/**
+ * evq_queue_pause() - accept events, but do not dispatch them
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ *
+ * Return: 0, or -1. ESHUTDOWN: the queue is stopping or stopped.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_pause(struct evq_queue *queue);
+
+/**
+ * evq_queue_drain() - stop a queue and have what it accepted dispatched
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ * @deadline_ns: when the drain becomes an abort; 0: never
+ *
+ * Waits until the queue is stopped.
+ *
+ * Return: 0, or -1. ETIMEDOUT: the deadline passed; what still waited was
+ * discarded and counted.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_drain(struct evq_queue *queue, uint64_t deadline_ns);
+
+/**
+ * evq_queue_abort() - stop a queue, discard and count what waits in it
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ *
+ * Return: 0, or -1.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_abort(struct evq_queue *queue);
+
+/**
+ * evq_queue_get_info() - state and ledger of a queue
+ * @queue: a queue
+ * @info: where to write them
+ * @size: sizeof(*@info)
+ *
+ * Return: 0, or -1.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_get_info(struct evq_queue *queue,
+			       struct evq_queue_info *info, size_t size);
+
+/*
+ * Subscriptions
+ */
+
+/**
+ * struct evq_filter - which events a registration wants
+ * @match: which of the next fields restrict: EVQ_MATCH_ID, EVQ_MATCH_TYPE,
+ *	EVQ_MATCH_KEY, EVQ_MATCH_PRIORITY; 0: every event matches
+ * @type: as in struct evq_event_desc
+ * @id: as in struct evq_event_desc
+ * @key: as in struct evq_event_desc
+ * @priority_min: lowest priority that matches
+ * @priority_max: highest priority that matches
+ * @reserved: 0
+ *
+ * A field that does not restrict is 0.
+ */
+struct evq_filter {
+	uint32_t match;
+	uint32_t type;
+	uint64_t id;
+	uint64_t key;
+	uint32_t priority_min;
+	uint32_t priority_max;
+	uint64_t reserved[4];
+};
+
+/**
+ * typedef evq_event_fn - a callback for an event
+ * @data: what was registered with it
+ * @event: the event; gone when the callback returns
+ * @payload: its payload, @event->data_len bytes, 8-byte aligned, not
+ *	terminated; gone when the callback returns
+ *
+ * It may call every function of the library, also to remove its own or another
+ * registration and to close the subscription, but not dispatch the
+ * subscription that is calling it. It must return: no longjmp(3), no exception.
+ *
+ * Return: 0, or an errno value. An error is counted, see struct evq_calls, and
+ * stops nothing.
+ */
+typedef int (*evq_event_fn)(void *data, const struct evq_event_record *event,
+			    const void *payload);
+
+/**
+ * typedef evq_gap_fn - a callback for a gap: something is missing here
+ * @data: what was given with it
+ * @gap: what is missing, and why; gone when the callback returns
+ *
+ * It may do what an evq_event_fn may.
+ *
+ * Return: 0, or an errno value, as an evq_event_fn.
+ */
+typedef int (*evq_gap_fn)(void *data, const struct evq_gap_record *gap);
+
+/**
+ * evq_queue_subscribe() - subscribe to a queue
+ * @queue: a queue with EVQ_RIGHT_SUBSCRIBE
+ * @policy: one of enum evq_policy: which record goes when the read queue is full
+ * @max_records: most records queued; 0: EVQ_RECORDS_DEFAULT
+ * @max_bytes: most payload bytes queued; 0: EVQ_BYTES_DEFAULT
+ *
+ * Nothing is received until something is registered. The file descriptor has
+ * O_NONBLOCK; evq_subscription_wait() waits.
+ *
+ * Return: a subscription, or NULL.
+ * Thread-safe.
+ */
+EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
+						     uint32_t policy,
+						     uint32_t max_records,
+						     uint32_t max_bytes);
+
+/**
+ * evq_subscription_from_fd() - adopt a file descriptor of a subscription
+ * @fd: for example one received over a Unix socket
+ *
+ * Sets O_NONBLOCK, which whoever shares the open file sees as well. Records of
+ * registrations made elsewhere can be read, but have no callback here.
+ *
+ * Return: a subscription that owns @fd from now on, or NULL, where @fd stays
+ * with the caller. ENOTTY: it is not of a subscription.
+ * Thread-safe.
+ */
+EVQ_API struct evq_subscription *evq_subscription_from_fd(int fd);
+
+/**
+ * evq_subscription_close() - end a subscription
+ * @subscription: a subscription, or NULL
+ *
+ * Its callbacks are not called any more. May be called from within one of them:
+ * the dispatch that called it then fails with ECANCELED. errno stays as it was.
+ */
+EVQ_API void evq_subscription_close(struct evq_subscription *subscription);
+
+/**
+ * evq_subscription_get_fd() - the file descriptor of a subscription
+ * @subscription: a subscription
+ *
+ * For the program's own event loop: on POLLIN or POLLHUP call
+ * evq_subscription_dispatch(). It stays @subscription's.
+ *
+ * Return: the file descriptor. Does not fail.
+ * Thread-safe.
+ */
+EVQ_API int
+evq_subscription_get_fd(const struct evq_subscription *subscription);
+
+/**
+ * evq_subscription_register() - register a callback
+ * @subscription: a subscription
+ * @filter: which events it wants; NULL: every one
+ * @order: of the callbacks for one event the lowest order comes first; equal
+ *	ones come in the order of registration
+ * @callback: the function to call
+ * @data: given to @callback; must stay until the registration is gone
+ * @registration: where to write the number of the registration, which is not
+ *	used again as long as the subscription lives; may be NULL
+ *
+ * Return: 0, or -1. ENOSPC: it has as many registrations as it may. EINVAL:
+ * @callback is NULL, or @filter is not valid.
+ * Thread-safe.
+ */
+EVQ_API int evq_subscription_register(struct evq_subscription *subscription,
+				      const struct evq_filter *filter,
+				      int32_t order, evq_event_fn callback,
+				      void *data, uint32_t *registration);
+
+/**
+ * evq_subscription_register_cookie() - register for records without a callback
+ * @subscription: a subscription
+ * @filter: as for evq_subscription_register()
+ * @order: as for evq_subscription_register()
+ * @cookie: any value; comes back in each record
+ * @registration: as for evq_subscription_register()
+ *
+ * For programs that look at records themselves, see evq_subscription_read().
+ * A dispatch skips these records.
+ *
+ * Return: 0, or -1, as evq_subscription_register().
+ * Thread-safe.
+ */
+EVQ_API int
+evq_subscription_register_cookie(struct evq_subscription *subscription,
+				 const struct evq_filter *filter, int32_t order,
+				 uint64_t cookie, uint32_t *registration);
+
+/**
+ * evq_subscription_unregister() - remove a registration
+ * @subscription: a subscription
+ * @registration: number of the registration
+ *
+ * Its callback is not called any more, not even for records that were read
+ * already. Where another thread is in that callback the function waits for it
+ * to return, so the caller must hold nothing that the callback waits for. From
+ * within the callback itself it does not wait.
+ *
+ * Return: 0, or -1. ENOENT: there is no such registration (any more).
+ * Thread-safe.
+ */
+EVQ_API int evq_subscription_unregister(struct evq_subscription *subscription,
+					uint32_t registration);
+
+/**
+ * evq_subscription_get_first_seq() - where a registration begins
+ * @subscription: a subscription
+ * @registration: number of a registration that was made with @subscription
+ * @first_seq: where to write the lowest sequence number that it can match
+ *
+ * Return: 0, or -1. ENOENT: there is no such registration (any more).
+ * Thread-safe.
+ */
+EVQ_API int
+evq_subscription_get_first_seq(struct evq_subscription *subscription,
+			       uint32_t registration, uint64_t *first_seq);
+
+/**
+ * evq_subscription_set_gap_callback() - ask to be told what was lost
+ * @subscription: a subscription
+ * @callback: the function to call for each gap; NULL: none
+ * @data: given to @callback
+ *
+ * Where another thread is in the former one, it may still be running when this
+ * returns.
+ *
+ * Thread-safe.
+ */
+EVQ_API void
+evq_subscription_set_gap_callback(struct evq_subscription *subscription,
+				  evq_gap_fn callback, void *data);
+
+/**
+ * evq_subscription_wait() - wait until there is something to read
+ * @subscription: a subscription
+ * @deadline_ns: when to stop waiting; 0: never
+ *
+ * Return: 1 if there is something, the end of file included; 0 if the deadline
+ * passed; -1 otherwise. EINTR: a signal came.
+ * Thread-safe.
+ */
+EVQ_API int evq_subscription_wait(struct evq_subscription *subscription,
+				  uint64_t deadline_ns);
+
+/**
+ * evq_subscription_dispatch() - read what is there and run its callbacks
+ * @subscription: a subscription
+ *
+ * Does not wait. Reads once, or more often where what was read had no callback.
+ * Callbacks run in the calling thread, in the order of the records, with no
+ * lock held.
+ *
+ * Return: how many callbacks ran, those for gaps included; 0: there is nothing
+ * to read now; -1 otherwise. ESHUTDOWN: end of file: the queue is stopped and
+ * everything was read (after evq_queue_start() there may be more). EBUSY: the
+ * subscription is being dispatched already, by this or another thread.
+ * ECANCELED: a callback closed the subscription, which is no more.
+ * One thread at a time.
+ */
+EVQ_API int evq_subscription_dispatch(struct evq_subscription *subscription);
+
+/**
+ * evq_subscription_run() - wait and dispatch, over and over
+ * @subscription: a subscription
+ *
+ * Goes on after signals. Ends at the end of file, or by
+ * evq_subscription_quit().
+ *
+ * Return: 0 at the end of file; 1 after evq_subscription_quit(); -1 otherwise,
+ * as evq_subscription_dispatch().
+ * One thread at a time.
+ */
+EVQ_API int evq_subscription_run(struct evq_subscription *subscription);
+
+/**
+ * evq_subscription_quit() - end evq_subscription_run()
+ * @subscription: a subscription
+ *
+ * Ends the present run after the records that it has read, or else the next.
+ *
+ * Thread-safe, and safe in a signal handler. errno stays as it was.
+ */
+EVQ_API void evq_subscription_quit(struct evq_subscription *subscription);
+
+/**
+ * evq_subscription_read() - read records, to look at them without callbacks
+ * @subscription: a subscription
+ * @buffer: where to; what was in it is gone
+ *
+ * Does not wait. The buffer grows where the next record is longer than it is.
+ * evq_buffer_next() then gives the records.
+ *
+ * Return: 1: there are records in @buffer; 0: there is nothing to read now; -1
+ * otherwise. ESHUTDOWN: end of file, as for evq_subscription_dispatch().
+ * Thread-safe, each thread with its own @buffer.
+ */
+EVQ_API int evq_subscription_read(struct evq_subscription *subscription,
+				  struct evq_buffer *buffer);
+
+/**
+ * evq_subscription_get_info() - limits and ledger of a subscription
+ * @subscription: a subscription
+ * @info: where to write them
+ * @size: sizeof(*@info)
+ *
+ * Return: 0, or -1.
+ * Thread-safe.
+ */
+EVQ_API int evq_subscription_get_info(struct evq_subscription *subscription,
+				      struct evq_subscription_info *info,
+				      size_t size);
+
+/**
+ * struct evq_calls - what dispatching did
+ * @called: callbacks for events that ran
+ * @failed: of these, returned an error
+ * @skipped: records read whose registration has no callback, or none any more,
+ *	or of a kind that the library does not know
+ * @gaps: gaps read, whether or not there is a callback for them
+ * @gaps_failed: callbacks for gaps that returned an error
+ * @last_error: what the last callback to fail returned; 0: none did
+ * @reserved: 0
+ */
+struct evq_calls {
+	uint64_t called;
+	uint64_t failed;
+	uint64_t skipped;
+	uint64_t gaps;
+	uint64_t gaps_failed;
+	int32_t last_error;
+	uint32_t reserved;
+};
+
+/**
+ * evq_subscription_get_calls() - what dispatching did
+ * @subscription: a subscription
+ * @calls: where to write it
+ * @size: sizeof(*@calls)
+ *
+ * Return: 0, or -1. EINVAL: @size is less than that of the first version.
+ * Thread-safe.
+ */
+EVQ_API int evq_subscription_get_calls(struct evq_subscription *subscription,
+				       struct evq_calls *calls, size_t size);
+
+/*
+ * Buffers and records
+ */
+
+/**
+ * evq_buffer_new() - make a buffer for records
+ * @size: bytes to begin with; 0: a size that suits most
+ *
+ * Return: a buffer, or NULL.
+ * Thread-safe.
+ */
+EVQ_API struct evq_buffer *evq_buffer_new(size_t size);
+
+/**
+ * evq_buffer_free() - free a buffer
+ * @buffer: a buffer, or NULL
+ *
+ * Its records go with it. errno stays as it was.
+ */
+EVQ_API void evq_buffer_free(struct evq_buffer *buffer);
+
+/**
+ * evq_buffer_next() - the next record of a buffer
+ * @buffer: a buffer
+ * @record: where to write its address, good until the buffer is read into again
+ *
+ * Return: 1: there is one; 0: there are no more; -1 with EBADMSG: what is there
+ * is no record, as evq_record_next().
+ * One thread at a time.
+ */
+EVQ_API int evq_buffer_next(struct evq_buffer *buffer,
+			    const struct evq_record **record);
+
+/**
+ * evq_record_next() - the next record in memory that was filled by read(2)
+ * @data: what read(2) filled, 8-byte aligned
+ * @len: what it returned, bytes
+ * @record: the record before, NULL for the first; becomes the next one
+ *
+ * Looks at nothing beyond @len.
+ *
+ * Return: 1: there is one, and all of it lies within @len; 0: there are no more;
+ * -1 with EBADMSG: what is there is no record.
+ * Thread-safe.
+ */
+EVQ_API int evq_record_next(const void *data, size_t len,
+			    const struct evq_record **record);
+
+/**
+ * evq_record_event() - a record as an event
+ * @record: a record
+ *
+ * Return: the event, its payload within the record; NULL if this is no event.
+ * errno stays as it was.
+ * Thread-safe.
+ */
+EVQ_API const struct evq_event_record *
+evq_record_event(const struct evq_record *record);
+
+/**
+ * evq_record_gap() - a record as a gap
+ * @record: a record
+ *
+ * Return: the gap; NULL if this is no gap. errno stays as it was.
+ * Thread-safe.
+ */
+EVQ_API const struct evq_gap_record *
+evq_record_gap(const struct evq_record *record);
+
+/**
+ * evq_event_payload() - the payload of an event
+ * @event: what evq_record_event() returned
+ *
+ * Return: its address; @event->data_len is its length.
+ */
+static inline const void *
+evq_event_payload(const struct evq_event_record *event)
+{
+	return (const char *)event + event->data_off;
+}
+
+/*
+ * Help
+ */
+
+/**
+ * evq_version() - version of the library that runs
+ *
+ * Return: for example "0.1.0".
+ * Thread-safe.
+ */
+EVQ_API const char *evq_version(void);
+
+/**
+ * evq_deadline() - the deadline that ends a timeout which begins now
+ * @timeout_ns: nanoseconds from now
+ *
+ * Return: CLOCK_MONOTONIC nanoseconds, never 0; UINT64_MAX where the sum is
+ * beyond it. Does not fail.
+ * Thread-safe.
+ */
+EVQ_API uint64_t evq_deadline(uint64_t timeout_ns);
+
+/**
+ * evq_features_get() - what the kernel's evq can do
+ * @fd: of a queue or of a subscription
+ * @features: where to write it
+ * @size: sizeof(*@features)
+ *
+ * Return: 0, or -1. ENOTTY: @fd is not of evq.
+ * Thread-safe.
+ */
+EVQ_API int evq_features_get(int fd, struct evq_features *features,
+			     size_t size);
+
+/**
+ * enum evq_operation - what failed, for evq_strerror()
+ * @EVQ_OPERATION_OTHER: none of the others
+ * @EVQ_OPERATION_OPEN: evq_queue_open(), evq_queue_from_fd(),
+ *	evq_subscription_from_fd()
+ * @EVQ_OPERATION_CREATE: evq_queue_create()
+ * @EVQ_OPERATION_SUBMIT: evq_queue_submit(), evq_queue_submit_many()
+ * @EVQ_OPERATION_CONTROL: evq_queue_set_limits(), evq_queue_start(),
+ *	evq_queue_pause(), evq_queue_drain(), evq_queue_abort()
+ * @EVQ_OPERATION_SUBSCRIBE: evq_queue_subscribe()
+ * @EVQ_OPERATION_REGISTER: evq_subscription_register(),
+ *	evq_subscription_register_cookie(), evq_subscription_unregister()
+ * @EVQ_OPERATION_READ: evq_subscription_dispatch(), evq_subscription_read(),
+ *	evq_subscription_run(), evq_buffer_next(), evq_record_next()
+ */
+enum evq_operation {
+	EVQ_OPERATION_OTHER = 0,
+	EVQ_OPERATION_OPEN = 1,
+	EVQ_OPERATION_CREATE = 2,
+	EVQ_OPERATION_SUBMIT = 3,
+	EVQ_OPERATION_CONTROL = 4,
+	EVQ_OPERATION_SUBSCRIBE = 5,
+	EVQ_OPERATION_REGISTER = 6,
+	EVQ_OPERATION_READ = 7,
+};
+
+/**
+ * evq_strerror() - an error in words, and what to do about it
+ * @operation: what failed
+ * @error: the errno value it failed with
+ *
+ * Return: a text, good until the thread's next call of this or of strerror(3).
+ * Thread-safe.
+ */
+EVQ_API const char *evq_strerror(enum evq_operation operation, int error);
+
+/**
+ * evq_right_name() - the name of a right
+ * @right: one bit of enum evq_right
+ *
+ * Return: for example "submit"; NULL for one that the library does not know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_right_name(uint32_t right);
+
+/**
+ * evq_state_name() - the name of a queue's state
+ * @state: one of enum evq_state
+ *
+ * Return: for example "running"; NULL for one that the library does not know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_state_name(uint32_t state);
+
+/**
+ * evq_policy_name() - the name of a policy
+ * @policy: one of enum evq_policy
+ *
+ * Return: for example "drop-oldest"; NULL for one that the library does not
+ * know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_policy_name(uint32_t policy);
+
+/**
+ * evq_lost_name() - the name of a cause of loss
+ * @cause: one of enum evq_lost
+ *
+ * Return: for example "overflow"; NULL for one that the library does not know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_lost_name(uint32_t cause);
+
+/**
+ * evq_scope_name() - the name of a gap's scope
+ * @scope: one of enum evq_scope
+ *
+ * Return: "subscription" or "queue"; NULL for one that the library does not
+ * know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_scope_name(uint32_t scope);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBEVQ_EVQ_H */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of libevq share. Each keeps the inside of its own type.
+ *
+ *     queue.c         struct evq_queue
+ *     subscription.c  struct evq_subscription: the fd, and dispatching
+ *     table.c         struct table: the registrations of a subscription
+ *     buffer.c        struct evq_buffer
+ *     record.c        records in memory
+ *     call.c          ioctls, time
+ *     names.c         words for numbers
+ */
+#ifndef LIBEVQ_INTERNAL_H
+#define LIBEVQ_INTERNAL_H
+
+#include <evq.h>
+#include <stdbool.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+/**
+ * evq__call_sized() - an ioctl whose structure may be of another age
+ * @fd: file descriptor
+ * @request: the command as this library's header has it
+ * @arg: the caller's structure
+ * @size: its size, which takes the place of the one in @request
+ */
+int evq__call_sized(int fd, unsigned long request, void *arg, size_t size);
+
+/** evq__close() - close a file descriptor and leave errno alone */
+void evq__close(int fd);
+
+/** evq__now() - CLOCK_MONOTONIC, nanoseconds */
+uint64_t evq__now(void);
+
+/** evq__subscription_new() - the object for a subscription fd, which it owns on success */
+struct evq_subscription *evq__subscription_new(int fd);
+
+/**
+ * evq__buffer_fill() - read records from a subscription fd
+ *
+ * Return: as evq_subscription_read().
+ */
+int evq__buffer_fill(struct evq_buffer *buffer, int fd);
+
+/**
+ * struct registration - one registration of a subscription
+ * @next: in the same bucket of the table
+ * @number: the kernel's number for it
+ * @first_seq: lowest sequence number that it can match
+ * @callback: NULL where the program looks at the records itself
+ * @data: for @callback
+ */
+struct registration {
+	struct registration *next;
+	uint32_t number;
+	uint64_t first_seq;
+	evq_event_fn callback;
+	void *data;
+};
+
+/**
+ * struct table - registrations by number
+ * @buckets: heads of the lists; their number is a power of two
+ * @nr_buckets: how many there are
+ * @nr: registrations in the table
+ *
+ * The kernel gives out numbers one after the other, so they spread evenly. It
+ * never uses one again, so a record whose registration is gone finds nothing
+ * here. The caller serialises.
+ */
+struct table {
+	struct registration **buckets;
+	size_t nr_buckets;
+	size_t nr;
+};
+
+/** evq__table_reserve() - make sure that one more can be added; 0, or -1 with ENOMEM */
+int evq__table_reserve(struct table *table);
+
+/** evq__table_add() - add a registration, after evq__table_reserve() */
+void evq__table_add(struct table *table, struct registration *registration);
+
+/** evq__table_find() - the registration of this number, or NULL */
+struct registration *evq__table_find(const struct table *table,
+				     uint32_t number);
+
+/** evq__table_remove() - take the registration of this number out and free it, if there is one */
+void evq__table_remove(struct table *table, uint32_t number);
+
+/** evq__table_clear() - free everything in the table */
+void evq__table_clear(struct table *table);
+
+#endif /* LIBEVQ_INTERNAL_H */

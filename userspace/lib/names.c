@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+const char *evq_version(void)
+{
+	return EVQ_VERSION;
+}
+
+static const struct {
+	enum evq_operation operation;
+	int error;
+	const char *text;
+} errors[] = {
+	{ EVQ_OPERATION_OPEN, ENOENT,
+	  "no such queue: is the module loaded? try: sudo insmod evq.ko" },
+	{ EVQ_OPERATION_OPEN, ENXIO,
+	  "the device has no driver: is the module loaded? try: sudo insmod evq.ko" },
+	{ EVQ_OPERATION_OPEN, ENODEV,
+	  "the device has no driver: is the module loaded? try: sudo insmod evq.ko" },
+	{ EVQ_OPERATION_OPEN, EACCES,
+	  "permission denied: join the group evq (sudo usermod -aG evq USER) and log in again" },
+	{ EVQ_OPERATION_OPEN, EPERM,
+	  "controlling the queue of a device takes CAP_SYS_ADMIN: try it with sudo" },
+	{ EVQ_OPERATION_OPEN, ENOTTY, "this is not an evq queue" },
+	{ EVQ_OPERATION_CREATE, ENOSPC,
+	  "as many anonymous queues exist as may: close some, or raise the module's limit" },
+	{ EVQ_OPERATION_CREATE, ENOTTY,
+	  "only a queue that was opened by name can make others" },
+	{ EVQ_OPERATION_SUBMIT, EACCES,
+	  "this handle of the queue does not carry the right to submit" },
+	{ EVQ_OPERATION_SUBMIT, EAGAIN, "the queue is full" },
+	{ EVQ_OPERATION_SUBMIT, ETIMEDOUT,
+	  "the queue stayed full until the deadline" },
+	{ EVQ_OPERATION_SUBMIT, EMSGSIZE,
+	  "the payload is longer than the queue's max_payload" },
+	{ EVQ_OPERATION_SUBMIT, ESHUTDOWN,
+	  "the queue is stopped: somebody has to start it" },
+	{ EVQ_OPERATION_CONTROL, EACCES,
+	  "this handle of the queue does not carry the right to control it" },
+	{ EVQ_OPERATION_CONTROL, EBUSY,
+	  "the queue is still stopping: try again when it has stopped" },
+	{ EVQ_OPERATION_CONTROL, ESHUTDOWN,
+	  "the queue is stopping or stopped: start it first" },
+	{ EVQ_OPERATION_CONTROL, ETIMEDOUT,
+	  "the deadline passed: what still waited was discarded and counted as aborted" },
+	{ EVQ_OPERATION_SUBSCRIBE, EACCES,
+	  "this handle of the queue does not carry the right to subscribe" },
+	{ EVQ_OPERATION_SUBSCRIBE, ENOSPC,
+	  "the queue has as many subscriptions as it may" },
+	{ EVQ_OPERATION_REGISTER, ENOSPC,
+	  "the subscription has as many registrations as it may" },
+	{ EVQ_OPERATION_REGISTER, ENOENT, "there is no such registration" },
+	{ EVQ_OPERATION_READ, EAGAIN, "there is nothing to read now" },
+	{ EVQ_OPERATION_READ, ESHUTDOWN,
+	  "end of file: the queue is stopped and everything was read" },
+	{ EVQ_OPERATION_READ, EBUSY,
+	  "the subscription is being dispatched already" },
+	{ EVQ_OPERATION_READ, ECANCELED, "a callback closed the subscription" },
+	{ EVQ_OPERATION_READ, EBADMSG, "what is there is no record" },
+};
+
+const char *evq_strerror(enum evq_operation operation, int error)
+{
+	size_t i;
+
+	/* What stands in the way of opening stands in the way of creating. */
+	for (; operation != EVQ_OPERATION_OTHER;
+	     operation = EVQ_OPERATION_OPEN) {
+		for (i = 0; i < ARRAY_SIZE(errors); i++) {
+			if (errors[i].operation == operation &&
+			    errors[i].error == error)
+				return errors[i].text;
+		}
+		if (operation != EVQ_OPERATION_CREATE)
+			break;
+	}
+	return strerror(error);
+}
+
+static const char *name_of(const char *const names[], size_t nr, uint32_t value)
+{
+	return value < nr ? names[value] : NULL;
+}
+
+const char *evq_right_name(uint32_t right)
+{
+	switch (right) {
+	case EVQ_RIGHT_SUBMIT:
+		return "submit";
+	case EVQ_RIGHT_SUBSCRIBE:
+		return "subscribe";
+	case EVQ_RIGHT_CONTROL:
+		return "control";
+	default:
+		return NULL;
+	}
+}
+
+const char *evq_state_name(uint32_t state)
+{
+	static const char *const names[] = {
+		[EVQ_STATE_RUNNING] = "running",
+		[EVQ_STATE_PAUSED] = "paused",
+		[EVQ_STATE_STOPPING] = "stopping",
+		[EVQ_STATE_STOPPED] = "stopped",
+	};
+
+	return name_of(names, ARRAY_SIZE(names), state);
+}
+
+const char *evq_policy_name(uint32_t policy)
+{
+	static const char *const names[] = {
+		[EVQ_POLICY_DROP_OLDEST] = "drop-oldest",
+		[EVQ_POLICY_DROP_NEWEST] = "drop-newest",
+	};
+
+	return name_of(names, ARRAY_SIZE(names), policy);
+}
+
+const char *evq_lost_name(uint32_t cause)
+{
+	static const char *const names[] = {
+		[EVQ_LOST_OVERFLOW] = "overflow",
+		[EVQ_LOST_NOMEM] = "nomem",
+		[EVQ_LOST_UNREGISTERED] = "unregistered",
+		[EVQ_LOST_ABORTED] = "aborted",
+		[EVQ_LOST_EVICTED] = "evicted",
+	};
+
+	return name_of(names, ARRAY_SIZE(names), cause);
+}
+
+const char *evq_scope_name(uint32_t scope)
+{
+	static const char *const names[] = {
+		[EVQ_SCOPE_SUBSCRIPTION] = "subscription",
+		[EVQ_SCOPE_QUEUE] = "queue",
+	};
+
+	return name_of(names, ARRAY_SIZE(names), scope);
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "internal.h"
+
+#define DEVICE "/dev/evq"
+#define ALL_RIGHTS (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL)
+
+/* Holds nothing that changes, so that every function is thread-safe as the fd is. */
+struct evq_queue {
+	int fd;
+};
+
+/* Owns the fd on success. */
+static struct evq_queue *queue_new(int fd)
+{
+	struct evq_queue *queue = malloc(sizeof(*queue));
+
+	if (queue)
+		queue->fd = fd;
+	return queue;
+}
+
+static struct evq_queue *queue_new_or_close(int fd)
+{
+	struct evq_queue *queue = queue_new(fd);
+
+	if (!queue)
+		evq__close(fd);
+	return queue;
+}
+
+static int open_device(const char *path, uint32_t rights)
+{
+	uint32_t mode = rights & (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE);
+	int fd;
+
+	if (mode == (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE))
+		return open(path, O_RDWR | O_CLOEXEC);
+	if (mode == EVQ_RIGHT_SUBMIT)
+		return open(path, O_WRONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Whoever only looks, or controls, is content with either. */
+	if (fd < 0 && errno == EACCES && !mode)
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd;
+}
+
+struct evq_queue *evq_queue_open(const char *name, uint32_t rights)
+{
+	struct evq_queue_info info;
+	char path[PATH_MAX];
+	int fd;
+
+	if (rights & ~(uint32_t)ALL_RIGHTS) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (!name) {
+		name = DEVICE;
+	} else if (!strchr(name, '/')) {
+		if ((size_t)snprintf(path, sizeof(path), DEVICE "-%s", name) >=
+		    sizeof(path)) {
+			errno = ENAMETOOLONG;
+			return NULL;
+		}
+		name = path;
+	}
+
+	fd = open_device(name, rights);
+	if (fd < 0)
+		return NULL;
+	if (ioctl(fd, EVQ_IOC_QUEUE_INFO, &info))
+		goto err_close;
+	if (rights & ~info.rights) {
+		/* Opening gave what the mode gives, so it is the control right. */
+		errno = EPERM;
+		goto err_close;
+	}
+	return queue_new_or_close(fd);
+
+err_close:
+	evq__close(fd);
+	return NULL;
+}
+
+struct evq_queue *evq_queue_create(struct evq_queue *device, uint32_t capacity,
+				   uint32_t max_payload, uint32_t flags)
+{
+	struct evq_queue_create create = {
+		.capacity = capacity,
+		.max_payload = max_payload,
+		.flags = flags,
+	};
+	struct evq_queue *own = NULL;
+	int failed;
+
+	if (!device) {
+		own = evq_queue_open(NULL, 0);
+		if (!own)
+			return NULL;
+		device = own;
+	}
+	failed = ioctl(device->fd, EVQ_IOC_QUEUE_CREATE, &create);
+	evq_queue_close(own);
+	return failed ? NULL : queue_new_or_close(create.out_fd);
+}
+
+struct evq_queue *evq_queue_from_fd(int fd)
+{
+	struct evq_queue_info info;
+
+	if (ioctl(fd, EVQ_IOC_QUEUE_INFO, &info))
+		return NULL;
+	return queue_new(fd);
+}
+
+struct evq_queue *evq_queue_handle(struct evq_queue *queue, uint32_t rights)
+{
+	struct evq_queue_handle handle = { .rights = rights };
+
+	if (ioctl(queue->fd, EVQ_IOC_QUEUE_HANDLE, &handle))
+		return NULL;
+	return queue_new_or_close(handle.out_fd);
+}
+
+void evq_queue_close(struct evq_queue *queue)
+{
+	if (!queue)
+		return;
+	evq__close(queue->fd);
+	free(queue);
+}
+
+int evq_queue_get_fd(const struct evq_queue *queue)
+{
+	return queue->fd;
+}
+
+int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key,
+		     uint32_t priority, const void *data, size_t len)
+{
+	struct evq_event_desc event;
+
+	if (len > EVQ_PAYLOAD_MAX) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	evq_event_init(&event, type, key, priority, data, (uint32_t)len);
+	return evq_queue_submit_many(queue, &event, 1, 0, 0) == 1 ? 0 : -1;
+}
+
+ssize_t evq_queue_submit_many(struct evq_queue *queue,
+			      struct evq_event_desc *events, size_t nr_events,
+			      uint32_t flags, uint64_t deadline_ns)
+{
+	size_t done = 0;
+
+	if (nr_events > SSIZE_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	do {
+		size_t left = nr_events - done;
+		struct evq_submit submit = {
+			.events_ptr = (uintptr_t)(events + done),
+			.nr_events = left < EVQ_SUBMIT_MAX ? (uint32_t)left :
+							     EVQ_SUBMIT_MAX,
+			.event_size = sizeof(*events),
+			.deadline_ns = deadline_ns,
+			.flags = flags,
+		};
+
+		if (ioctl(queue->fd, EVQ_IOC_SUBMIT, &submit))
+			return done ? (ssize_t)done : -1;
+		done += submit.nr_taken;
+		if (submit.nr_taken < submit.nr_events)
+			break;
+	} while (done < nr_events);
+	return (ssize_t)done;
+}
+
+int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity,
+			 uint32_t max_payload)
+{
+	struct evq_queue_set set = {
+		.capacity = capacity,
+		.max_payload = max_payload,
+	};
+
+	return ioctl(queue->fd, EVQ_IOC_QUEUE_SET, &set);
+}
+
+static int queue_control(struct evq_queue *queue, uint32_t op,
+			 uint64_t deadline_ns)
+{
+	struct evq_queue_control control = {
+		.op = op,
+		.deadline_ns = deadline_ns,
+	};
+
+	return ioctl(queue->fd, EVQ_IOC_QUEUE_CONTROL, &control);
+}
+
+int evq_queue_start(struct evq_queue *queue)
+{
+	return queue_control(queue, EVQ_CONTROL_START, 0);
+}
+
+int evq_queue_pause(struct evq_queue *queue)
+{
+	return queue_control(queue, EVQ_CONTROL_PAUSE, 0);
+}
+
+int evq_queue_drain(struct evq_queue *queue, uint64_t deadline_ns)
+{
+	return queue_control(queue, EVQ_CONTROL_DRAIN, deadline_ns);
+}
+
+int evq_queue_abort(struct evq_queue *queue)
+{
+	return queue_control(queue, EVQ_CONTROL_ABORT, 0);
+}
+
+int evq_queue_get_info(struct evq_queue *queue, struct evq_queue_info *info,
+		       size_t size)
+{
+	return evq__call_sized(queue->fd, EVQ_IOC_QUEUE_INFO, info, size);
+}
+
+struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
+					     uint32_t policy,
+					     uint32_t max_records,
+					     uint32_t max_bytes)
+{
+	struct evq_subscribe subscribe = {
+		.policy = policy,
+		.max_records = max_records,
+		.max_bytes = max_bytes,
+	};
+	struct evq_subscription *subscription;
+
+	if (ioctl(queue->fd, EVQ_IOC_SUBSCRIBE, &subscribe))
+		return NULL;
+	subscription = evq__subscription_new(subscribe.out_fd);
+	if (!subscription)
+		evq__close(subscribe.out_fd);
+	return subscription;
+}
