@@ -79,7 +79,9 @@ uninstall: ## Remove what install installed
 	$(quiet)release=$$(eval "$$(scripts/kernel $(running))" && echo "$$release") && \
 	rm -f "$(DESTDIR)/lib/modules/$$release/updates/evq.ko" && \
 	$(if $(DESTDIR),true,depmod "$$release")
-	$(quiet)$(MAKE) -C userspace O=$(build)/userspace PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
+	$(quiet)aside=$$(mktemp -d) && trap 'rm -rf "$$aside"' EXIT && \
+	$(MAKE) -s -C userspace O=$(build)/userspace PREFIX=$(PREFIX) DESTDIR="$$aside" install && \
+	cd "$$aside" && find . ! -type d -printf '%P\0' | sed -z 's,^,$(DESTDIR)/,' | xargs -0 rm -f
 
 .PHONY: clean
 clean: ## Remove everything built

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A module that makes mistakes on purpose, to prove that each of them turns a run of the virtual machine red.
- * It is part of the tests and never installed. Loading it with how=NAME makes the mistake.
+ * A module that makes mistakes on purpose, to prove that each of them turns a
+ * run of the virtual machine red. It is part of the tests and never installed.
+ * Loading it with how=NAME makes the mistake.
  */
 
 #include <linux/bug.h>
