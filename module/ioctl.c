@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/file.h>
+#include <linux/uaccess.h>
+
+#include "ioctl.h"
+#include "queue.h"
+#include "read_queue.h"
+#include "subscription.h"
+
+/**
+ * evq_ioctl_run() - run an ioctl
+ * @table: the commands of this kind of fd
+ * @n: how many
+ * @file: the fd's
+ * @cmd: what the caller wants
+ * @uarg: its structure
+ *
+ * Commands are told apart by their number and direction; the size says which
+ * version of the structure the caller has.
+ *
+ * Context: process; may sleep.
+ * Return: 0 or a negative error; -ENOTTY if there is no such command.
+ */
+long evq_ioctl_run(const struct evq_ioctl *table, size_t n, struct file *file,
+		   unsigned int cmd, void __user *uarg)
+{
+	struct evq_call call = { .file = file, .uarg = uarg, .usize = _IOC_SIZE(cmd) };
+	const unsigned int size_mask = _IOC_SIZEMASK << _IOC_SIZESHIFT;
+	int ret;
+
+	while (n && (table->cmd & ~size_mask) != (cmd & ~size_mask)) {
+		table++;
+		n--;
+	}
+	if (!n)
+		return -ENOTTY;
+	if (call.usize < table->min_size)
+		return -EINVAL;
+	call.ksize = _IOC_SIZE(table->cmd);
+
+	if (_IOC_DIR(cmd) & _IOC_WRITE) {
+		ret = copy_struct_from_user(&call.arg, call.ksize, uarg, call.usize);
+		if (ret)
+			return ret;
+	}
+	/* As it came: this only finds out whether it can be written. */
+	if (_IOC_DIR(cmd) == (_IOC_READ | _IOC_WRITE) && evq_call_answer(&call))
+		return -EFAULT;
+	return table->run(&call);
+}
+
+/**
+ * evq_call_answer() - give the structure back to the caller
+ * @call: the call
+ *
+ * Context: process; may sleep.
+ * Return: 0 or -EFAULT.
+ */
+int evq_call_answer(struct evq_call *call)
+{
+	size_t size = min(call->usize, call->ksize);
+
+	if (copy_to_user(call->uarg, &call->arg, size) ||
+	    clear_user(call->uarg + size, call->usize - size))
+		return -EFAULT;
+	return 0;
+}
+
+/**
+ * evq_call_answer_fd() - give the structure back, with a new fd in it
+ * @call: the call
+ * @out_fd: the structure's field for the fd
+ * @file: the open file, or an error; what becomes of it is settled here
+ *
+ * Context: process; may sleep.
+ * Return: 0, -EFAULT, -EMFILE, or the error that @file is.
+ */
+int evq_call_answer_fd(struct evq_call *call, s32 *out_fd, struct file *file)
+{
+	int ret;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	ret = get_unused_fd_flags(O_CLOEXEC);
+	if (ret < 0)
+		goto put;
+	*out_fd = ret;
+	ret = evq_call_answer(call);
+	if (ret) {
+		put_unused_fd(*out_fd);
+		goto put;
+	}
+	fd_install(*out_fd, file);
+	return 0;
+put:
+	fput(file);
+	return ret;
+}
+
+/**
+ * evq_ioctl_features() - EVQ_IOC_FEATURES, on every kind of fd
+ * @call: the call
+ */
+int evq_ioctl_features(struct evq_call *call)
+{
+	call->arg.features = (struct evq_features) {
+		.abi_version		= EVQ_ABI_VERSION,
+		.nr_causes		= EVQ_NR_CAUSES,
+		.max_queues		= evq_max_queues,
+		.max_subscriptions	= evq_max_subscriptions,
+		.max_registrations	= evq_max_registrations,
+		.submit_max		= EVQ_SUBMIT_MAX,
+		.capacity_max		= EVQ_CAPACITY_MAX,
+		.payload_max		= EVQ_PAYLOAD_MAX,
+		.records_max		= EVQ_RECORDS_MAX,
+		.bytes_max		= EVQ_BYTES_MAX,
+	};
+	return evq_call_answer(call);
+}
