@@ -43,7 +43,7 @@ struct evq_lane;
  */
 struct evq_index {
 	struct rhashtable	groups;
-	spinlock_t		lock;
+	spinlock_t		lock; /* what follows, and the trees */
 	unsigned int		nr_groups[EVQ_CLASSES];
 	u64			classes;
 };

@@ -103,17 +103,18 @@ put:
  */
 int evq_ioctl_features(struct evq_call *call)
 {
-	call->arg.features = (struct evq_features) {
-		.abi_version		= EVQ_ABI_VERSION,
-		.nr_causes		= EVQ_NR_CAUSES,
-		.max_queues		= evq_max_queues,
-		.max_subscriptions	= evq_max_subscriptions,
-		.max_registrations	= evq_max_registrations,
-		.submit_max		= EVQ_SUBMIT_MAX,
-		.capacity_max		= EVQ_CAPACITY_MAX,
-		.payload_max		= EVQ_PAYLOAD_MAX,
-		.records_max		= EVQ_RECORDS_MAX,
-		.bytes_max		= EVQ_BYTES_MAX,
-	};
+	struct evq_features *features = &call->arg.features;
+
+	memset(features, 0, sizeof(*features));
+	features->abi_version = EVQ_ABI_VERSION;
+	features->nr_causes = EVQ_NR_CAUSES;
+	features->max_queues = evq_max_queues;
+	features->max_subscriptions = evq_max_subscriptions;
+	features->max_registrations = evq_max_registrations;
+	features->submit_max = EVQ_SUBMIT_MAX;
+	features->capacity_max = EVQ_CAPACITY_MAX;
+	features->payload_max = EVQ_PAYLOAD_MAX;
+	features->records_max = EVQ_RECORDS_MAX;
+	features->bytes_max = EVQ_BYTES_MAX;
 	return evq_call_answer(call);
 }

@@ -12,9 +12,7 @@
 
 #include <linux/evq.h>
 
-/**
- * union evq_ioctl_arg - the structure of any command
- */
+/* The structure of any command. */
 union evq_ioctl_arg {
 	struct evq_features		features;
 	struct evq_queue_create		queue_create;
@@ -60,12 +58,11 @@ struct evq_ioctl {
 	int		(*run)(struct evq_call *call);
 };
 
-/* @_last: the last field of the first version of @_type */
-#define EVQ_IOCTL(_cmd, _type, _last, _run) {				\
-	.cmd		= _cmd,						\
-	.min_size	= offsetofend(_type, _last),			\
-	.run		= _run,						\
-}
+/* An entry of a table; @_last is the last field of the first version of @_type. */
+#define EVQ_IOCTL(_cmd, _type, _last, _run) \
+	{                                                                       \
+		.cmd = _cmd, .min_size = offsetofend(_type, _last), .run = _run \
+	}
 
 long evq_ioctl_run(const struct evq_ioctl *table, size_t n, struct file *file,
 		   unsigned int cmd, void __user *uarg);

@@ -538,17 +538,19 @@ int evq_lane_wait_stopped(struct evq_lane *lane, u64 stops, u64 deadline_ns)
  *
  * Each level is in the order of the numbers, so it is at the head of one of them.
  */
-u64 evq_lane_first_waiting(const struct evq_lane *lane)
+u64 evq_lane_first_waiting(struct evq_lane *lane)
 {
+	const struct evq_event *event;
 	u64 first = lane->next_seq;
 	unsigned int level;
 
 	lockdep_assert_held(&lane->lock);
 
-	for (level = 0; level < EVQ_LEVELS; level++)
-		if (!list_empty(&lane->levels[level]))
-			first = min(first, list_first_entry(&lane->levels[level],
-							    struct evq_event, node)->seq);
+	for (level = 0; level < EVQ_LEVELS; level++) {
+		event = list_first_entry_or_null(&lane->levels[level], struct evq_event, node);
+		if (event)
+			first = min(first, event->seq);
+	}
 	return first;
 }
 

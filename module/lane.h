@@ -102,7 +102,7 @@ struct evq_seq_range {
  * of the scheduler.
  */
 struct evq_lane {
-	spinlock_t		lock;
+	spinlock_t		lock; /* what follows, up to @wait */
 	enum evq_state		state;
 	u32			capacity;
 	u32			nr_blocked;
@@ -153,7 +153,7 @@ int evq_lane_pause(struct evq_lane *lane);
 u64 evq_lane_stop(struct evq_lane *lane);
 void evq_lane_discard(struct evq_lane *lane);
 int evq_lane_wait_stopped(struct evq_lane *lane, u64 stops, u64 deadline_ns);
-u64 evq_lane_first_waiting(const struct evq_lane *lane);
+u64 evq_lane_first_waiting(struct evq_lane *lane);
 __poll_t evq_lane_poll(struct evq_lane *lane);
 
 #endif /* EVQ_LANE_H */

@@ -62,7 +62,7 @@ struct evq_queue {
 	struct evq_lane		lane;
 	struct evq_index	index;
 
-	struct mutex		mutex;
+	struct mutex		mutex; /* what follows, and changes of @index */
 	struct list_head	subscriptions;
 	u32			nr_subscriptions;
 	u64			next_subscription;

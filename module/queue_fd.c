@@ -204,6 +204,12 @@ static int evq_ioctl_queue_control(struct evq_call *call)
 	}
 }
 
+/* The description of event @i. The product is below EVQ_SUBMIT_MAX pages. */
+static struct evq_event_desc __user *evq_submit_desc(const struct evq_submit *arg, u32 i)
+{
+	return u64_to_user_ptr(arg->events_ptr + i * arg->event_size);
+}
+
 static int evq_desc_check(const struct evq_event_desc *desc, u32 max_payload)
 {
 	if (desc->flags || desc->reserved || desc->priority >= EVQ_LEVELS)
@@ -256,9 +262,7 @@ static int evq_stage(const struct evq_submit *arg, u32 max_payload,
 	INIT_LIST_HEAD(&submission->events);
 	submission->taken = 0;
 	for (i = 0; i < n && bytes < EVQ_STAGE_BYTES; i++) {
-		event = evq_stage_event(arg, max_payload,
-					u64_to_user_ptr(arg->events_ptr +
-							(u64)(arg->nr_taken + i) * arg->event_size));
+		event = evq_stage_event(arg, max_payload, evq_submit_desc(arg, arg->nr_taken + i));
 		if (IS_ERR(event))
 			return PTR_ERR(event);
 		list_add_tail(&event->node, &submission->events);
@@ -276,8 +280,7 @@ static int evq_submit_results(const struct evq_submit *arg, const struct evq_sub
 	if (!(arg->flags & EVQ_SUBMIT_RESULTS))
 		return 0;
 	for (i = 0; i < submission->taken; i++) {
-		udesc = u64_to_user_ptr(arg->events_ptr +
-					(u64)(arg->nr_taken + i) * arg->event_size);
+		udesc = evq_submit_desc(arg, arg->nr_taken + i);
 		if (put_user(submission->seqs[i], &udesc->seq) || put_user(0, &udesc->lane))
 			return -EFAULT;
 	}

@@ -94,7 +94,7 @@ struct evq_slot {
  * @lost: ledger
  */
 struct evq_read_queue {
-	spinlock_t		lock;
+	spinlock_t		lock; /* all of it */
 	struct list_head	slots;
 	struct list_head	free;
 	unsigned int		nr_free;
@@ -155,8 +155,9 @@ bool evq_gap_has_scope(const struct evq_gap *gap, enum evq_scope scope);
  */
 static inline enum evq_scope evq_cause_scope(enum evq_lost cause)
 {
-	return cause == EVQ_LOST_ABORTED || cause == EVQ_LOST_EVICTED ?
-		EVQ_SCOPE_QUEUE : EVQ_SCOPE_SUBSCRIPTION;
+	if (cause == EVQ_LOST_ABORTED || cause == EVQ_LOST_EVICTED)
+		return EVQ_SCOPE_QUEUE;
+	return EVQ_SCOPE_SUBSCRIPTION;
 }
 
 /**

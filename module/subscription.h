@@ -73,7 +73,7 @@ struct evq_subscription {
 	struct list_head	of_queue;
 	struct mem_cgroup	*memcg;
 
-	struct mutex		registering;
+	struct mutex		registering; /* numbers of registrations */
 	u32			next_registration;
 	struct xarray		registrations;
 	u32			nr_registrations;

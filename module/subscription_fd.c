@@ -85,11 +85,12 @@ static ssize_t evq_read_now(struct evq_subscription *subscription, struct iov_it
 
 	while (!fault) {
 		n = evq_subscription_take(subscription, &unread, iov_iter_count(to), &ended);
-		if (n <= 0) {
-			if (bytes)
-				break;
-			return n ?: ended ? 0 : -EAGAIN;
-		}
+		if (n <= 0 && bytes)
+			return bytes;
+		if (!n)
+			return ended ? 0 : -EAGAIN;
+		if (n < 0)
+			return n;
 		list_for_each_entry_safe(slot, next, &unread, node) {
 			fault = !evq_copy_slot(slot, to);
 			if (fault)
