@@ -3,20 +3,18 @@
 #include <evq.h>
 #include <stdio.h>
 
-static int print(void *data, const struct evq_event_record *event,
-		 const void *payload)
+static int print(void *data, const struct evq_event_record *event, const void *payload)
 {
 	(void)data;
-	printf("%llu: %.*s\n", (unsigned long long)event->seq,
-	       (int)event->data_len, (const char *)payload);
+	printf("%llu: %.*s\n", (unsigned long long)event->seq, (int)event->data_len,
+	       (const char *)payload);
 	return 0;
 }
 
 int main(void)
 {
 	struct evq_queue *queue = evq_queue_open(NULL, EVQ_RIGHT_SUBSCRIBE);
-	struct evq_subscription *sub =
-		queue ? evq_queue_subscribe(queue, 0, 0, 0) : NULL;
+	struct evq_subscription *sub = queue ? evq_queue_subscribe(queue, 0, 0, 0) : NULL;
 
 	if (!sub || evq_subscription_register(sub, NULL, 0, print, NULL, NULL))
 		err(1, "cannot subscribe");

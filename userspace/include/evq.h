@@ -94,10 +94,8 @@ EVQ_API struct evq_queue *evq_queue_open(const char *name, uint32_t rights);
  * exist as may. Otherwise as evq_queue_open().
  * Thread-safe.
  */
-EVQ_API struct evq_queue *evq_queue_create(struct evq_queue *device,
-					   uint32_t capacity,
-					   uint32_t max_payload,
-					   uint32_t flags);
+EVQ_API struct evq_queue *evq_queue_create(struct evq_queue *device, uint32_t capacity,
+					   uint32_t max_payload, uint32_t flags);
 
 /**
  * evq_queue_from_fd() - adopt a file descriptor of a queue
@@ -118,8 +116,7 @@ EVQ_API struct evq_queue *evq_queue_from_fd(int fd);
  * EACCES: @queue lacks one of them.
  * Thread-safe.
  */
-EVQ_API struct evq_queue *evq_queue_handle(struct evq_queue *queue,
-					   uint32_t rights);
+EVQ_API struct evq_queue *evq_queue_handle(struct evq_queue *queue, uint32_t rights);
 
 /**
  * evq_queue_close() - close a queue
@@ -155,9 +152,8 @@ EVQ_API int evq_queue_get_fd(const struct evq_queue *queue);
  * file descriptor has O_NONBLOCK.
  * Thread-safe.
  */
-EVQ_API int evq_queue_submit(struct evq_queue *queue, uint32_t type,
-			     uint64_t key, uint32_t priority, const void *data,
-			     size_t len);
+EVQ_API int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key,
+			     uint32_t priority, const void *data, size_t len);
 
 /**
  * evq_queue_submit_many() - submit events, in their order
@@ -174,10 +170,8 @@ EVQ_API int evq_queue_submit(struct evq_queue *queue, uint32_t type,
  * none was.
  * Thread-safe.
  */
-EVQ_API ssize_t evq_queue_submit_many(struct evq_queue *queue,
-				      struct evq_event_desc *events,
-				      size_t nr_events, uint32_t flags,
-				      uint64_t deadline_ns);
+EVQ_API ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
+				      size_t nr_events, uint32_t flags, uint64_t deadline_ns);
 
 /**
  * evq_event_init() - describe an event
@@ -190,9 +184,8 @@ EVQ_API ssize_t evq_queue_submit_many(struct evq_queue *queue,
  *
  * @event->id can be set afterwards.
  */
-static inline void evq_event_init(struct evq_event_desc *event, uint32_t type,
-				  uint64_t key, uint32_t priority,
-				  const void *data, uint32_t len)
+static inline void evq_event_init(struct evq_event_desc *event, uint32_t type, uint64_t key,
+				  uint32_t priority, const void *data, uint32_t len)
 {
 	event->id = 0;
 	event->key = key;
@@ -215,8 +208,7 @@ static inline void evq_event_init(struct evq_event_desc *event, uint32_t type,
  * Return: 0, or -1.
  * Thread-safe.
  */
-EVQ_API int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity,
-				 uint32_t max_payload);
+EVQ_API int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity, uint32_t max_payload);
 
 /**
  * evq_queue_start() - dispatch, again after a pause, or anew after a stop
@@ -267,8 +259,7 @@ EVQ_API int evq_queue_abort(struct evq_queue *queue);
  * Return: 0, or -1.
  * Thread-safe.
  */
-EVQ_API int evq_queue_get_info(struct evq_queue *queue,
-			       struct evq_queue_info *info, size_t size);
+EVQ_API int evq_queue_get_info(struct evq_queue *queue, struct evq_queue_info *info, size_t size);
 
 /*
  * Subscriptions
@@ -311,8 +302,7 @@ struct evq_filter {
  * Return: 0, or an errno value. An error is counted, see struct evq_calls, and
  * stops nothing.
  */
-typedef int (*evq_event_fn)(void *data, const struct evq_event_record *event,
-			    const void *payload);
+typedef int (*evq_event_fn)(void *data, const struct evq_event_record *event, const void *payload);
 
 /**
  * typedef evq_gap_fn - a callback for a gap: something is missing here
@@ -338,10 +328,8 @@ typedef int (*evq_gap_fn)(void *data, const struct evq_gap_record *gap);
  * Return: a subscription, or NULL.
  * Thread-safe.
  */
-EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
-						     uint32_t policy,
-						     uint32_t max_records,
-						     uint32_t max_bytes);
+EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue, uint32_t policy,
+						     uint32_t max_records, uint32_t max_bytes);
 
 /**
  * evq_subscription_from_fd() - adopt a file descriptor of a subscription
@@ -375,8 +363,7 @@ EVQ_API void evq_subscription_close(struct evq_subscription *subscription);
  * Return: the file descriptor. Does not fail.
  * Thread-safe.
  */
-EVQ_API int
-evq_subscription_get_fd(const struct evq_subscription *subscription);
+EVQ_API int evq_subscription_get_fd(const struct evq_subscription *subscription);
 
 /**
  * evq_subscription_register() - register a callback
@@ -394,9 +381,8 @@ evq_subscription_get_fd(const struct evq_subscription *subscription);
  * Thread-safe.
  */
 EVQ_API int evq_subscription_register(struct evq_subscription *subscription,
-				      const struct evq_filter *filter,
-				      int32_t order, evq_event_fn callback,
-				      void *data, uint32_t *registration);
+				      const struct evq_filter *filter, int32_t order,
+				      evq_event_fn callback, void *data, uint32_t *registration);
 
 /**
  * evq_subscription_register_cookie() - register for records without a callback
@@ -412,10 +398,9 @@ EVQ_API int evq_subscription_register(struct evq_subscription *subscription,
  * Return: 0, or -1, as evq_subscription_register().
  * Thread-safe.
  */
-EVQ_API int
-evq_subscription_register_cookie(struct evq_subscription *subscription,
-				 const struct evq_filter *filter, int32_t order,
-				 uint64_t cookie, uint32_t *registration);
+EVQ_API int evq_subscription_register_cookie(struct evq_subscription *subscription,
+					     const struct evq_filter *filter, int32_t order,
+					     uint64_t cookie, uint32_t *registration);
 
 /**
  * evq_subscription_unregister() - remove a registration
@@ -442,9 +427,8 @@ EVQ_API int evq_subscription_unregister(struct evq_subscription *subscription,
  * Return: 0, or -1. ENOENT: there is no such registration (any more).
  * Thread-safe.
  */
-EVQ_API int
-evq_subscription_get_first_seq(struct evq_subscription *subscription,
-			       uint32_t registration, uint64_t *first_seq);
+EVQ_API int evq_subscription_get_first_seq(struct evq_subscription *subscription,
+					   uint32_t registration, uint64_t *first_seq);
 
 /**
  * evq_subscription_set_gap_callback() - ask to be told what was lost
@@ -457,9 +441,8 @@ evq_subscription_get_first_seq(struct evq_subscription *subscription,
  *
  * Thread-safe.
  */
-EVQ_API void
-evq_subscription_set_gap_callback(struct evq_subscription *subscription,
-				  evq_gap_fn callback, void *data);
+EVQ_API void evq_subscription_set_gap_callback(struct evq_subscription *subscription,
+					       evq_gap_fn callback, void *data);
 
 /**
  * evq_subscription_wait() - wait until there is something to read
@@ -470,8 +453,7 @@ evq_subscription_set_gap_callback(struct evq_subscription *subscription,
  * passed; -1 otherwise. EINTR: a signal came.
  * Thread-safe.
  */
-EVQ_API int evq_subscription_wait(struct evq_subscription *subscription,
-				  uint64_t deadline_ns);
+EVQ_API int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadline_ns);
 
 /**
  * evq_subscription_dispatch() - read what is there and run its callbacks
@@ -525,8 +507,7 @@ EVQ_API void evq_subscription_quit(struct evq_subscription *subscription);
  * otherwise. ESHUTDOWN: end of file, as for evq_subscription_dispatch().
  * Thread-safe, each thread with its own @buffer.
  */
-EVQ_API int evq_subscription_read(struct evq_subscription *subscription,
-				  struct evq_buffer *buffer);
+EVQ_API int evq_subscription_read(struct evq_subscription *subscription, struct evq_buffer *buffer);
 
 /**
  * evq_subscription_get_info() - limits and ledger of a subscription
@@ -538,8 +519,7 @@ EVQ_API int evq_subscription_read(struct evq_subscription *subscription,
  * Thread-safe.
  */
 EVQ_API int evq_subscription_get_info(struct evq_subscription *subscription,
-				      struct evq_subscription_info *info,
-				      size_t size);
+				      struct evq_subscription_info *info, size_t size);
 
 /**
  * struct evq_calls - what dispatching did
@@ -604,8 +584,7 @@ EVQ_API void evq_buffer_free(struct evq_buffer *buffer);
  * is no record, as evq_record_next().
  * One thread at a time.
  */
-EVQ_API int evq_buffer_next(struct evq_buffer *buffer,
-			    const struct evq_record **record);
+EVQ_API int evq_buffer_next(struct evq_buffer *buffer, const struct evq_record **record);
 
 /**
  * evq_record_next() - the next record in memory that was filled by read(2)
@@ -619,8 +598,7 @@ EVQ_API int evq_buffer_next(struct evq_buffer *buffer,
  * -1 with EBADMSG: what is there is no record.
  * Thread-safe.
  */
-EVQ_API int evq_record_next(const void *data, size_t len,
-			    const struct evq_record **record);
+EVQ_API int evq_record_next(const void *data, size_t len, const struct evq_record **record);
 
 /**
  * evq_record_event() - a record as an event
@@ -630,8 +608,7 @@ EVQ_API int evq_record_next(const void *data, size_t len,
  * errno stays as it was.
  * Thread-safe.
  */
-EVQ_API const struct evq_event_record *
-evq_record_event(const struct evq_record *record);
+EVQ_API const struct evq_event_record *evq_record_event(const struct evq_record *record);
 
 /**
  * evq_record_gap() - a record as a gap
@@ -640,8 +617,7 @@ evq_record_event(const struct evq_record *record);
  * Return: the gap; NULL if this is no gap. errno stays as it was.
  * Thread-safe.
  */
-EVQ_API const struct evq_gap_record *
-evq_record_gap(const struct evq_record *record);
+EVQ_API const struct evq_gap_record *evq_record_gap(const struct evq_record *record);
 
 /**
  * evq_event_payload() - the payload of an event
@@ -649,8 +625,7 @@ evq_record_gap(const struct evq_record *record);
  *
  * Return: its address; @event->data_len is its length.
  */
-static inline const void *
-evq_event_payload(const struct evq_event_record *event)
+static inline const void *evq_event_payload(const struct evq_event_record *event)
 {
 	return (const char *)event + event->data_off;
 }
@@ -686,8 +661,7 @@ EVQ_API uint64_t evq_deadline(uint64_t timeout_ns);
  * Return: 0, or -1. ENOTTY: @fd is not of evq.
  * Thread-safe.
  */
-EVQ_API int evq_features_get(int fd, struct evq_features *features,
-			     size_t size);
+EVQ_API int evq_features_get(int fd, struct evq_features *features, size_t size);
 
 /**
  * enum evq_operation - what failed, for evq_strerror()

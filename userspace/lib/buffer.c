@@ -75,8 +75,7 @@ int evq__buffer_fill(struct evq_buffer *buffer, int fd)
 
 	buffer->used = 0;
 	buffer->record = NULL;
-	while ((n = read(fd, buffer->data, buffer->size)) < 0 &&
-	       errno == EMSGSIZE) {
+	while ((n = read(fd, buffer->data, buffer->size)) < 0 && errno == EMSGSIZE) {
 		if (buffer_grow(buffer))
 			return -1;
 	}
@@ -92,8 +91,7 @@ int evq__buffer_fill(struct evq_buffer *buffer, int fd)
 
 int evq_buffer_next(struct evq_buffer *buffer, const struct evq_record **record)
 {
-	int there =
-		evq_record_next(buffer->data, buffer->used, &buffer->record);
+	int there = evq_record_next(buffer->data, buffer->used, &buffer->record);
 
 	if (there > 0)
 		*record = buffer->record;

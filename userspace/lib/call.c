@@ -15,10 +15,7 @@ int evq__call_sized(int fd, unsigned long request, void *arg, size_t size)
 		errno = EINVAL;
 		return -1;
 	}
-	return ioctl(fd,
-		     _IOC(_IOC_DIR(request), _IOC_TYPE(request),
-			  _IOC_NR(request), size),
-		     arg);
+	return ioctl(fd, _IOC(_IOC_DIR(request), _IOC_TYPE(request), _IOC_NR(request), size), arg);
 }
 
 void evq__close(int fd)

@@ -82,8 +82,7 @@ int evq__table_reserve(struct table *table);
 void evq__table_add(struct table *table, struct registration *registration);
 
 /** evq__table_find() - the registration of this number, or NULL */
-struct registration *evq__table_find(const struct table *table,
-				     uint32_t number);
+struct registration *evq__table_find(const struct table *table, uint32_t number);
 
 /** evq__table_remove() - take the registration of this number out and free it, if there is one */
 void evq__table_remove(struct table *table, uint32_t number);

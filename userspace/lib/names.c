@@ -27,37 +27,29 @@ static const struct {
 	{ EVQ_OPERATION_OPEN, ENOTTY, "this is not an evq queue" },
 	{ EVQ_OPERATION_CREATE, ENOSPC,
 	  "as many anonymous queues exist as may: close some, or raise the module's limit" },
-	{ EVQ_OPERATION_CREATE, ENOTTY,
-	  "only a queue that was opened by name can make others" },
+	{ EVQ_OPERATION_CREATE, ENOTTY, "only a queue that was opened by name can make others" },
 	{ EVQ_OPERATION_SUBMIT, EACCES,
 	  "this handle of the queue does not carry the right to submit" },
 	{ EVQ_OPERATION_SUBMIT, EAGAIN, "the queue is full" },
-	{ EVQ_OPERATION_SUBMIT, ETIMEDOUT,
-	  "the queue stayed full until the deadline" },
-	{ EVQ_OPERATION_SUBMIT, EMSGSIZE,
-	  "the payload is longer than the queue's max_payload" },
-	{ EVQ_OPERATION_SUBMIT, ESHUTDOWN,
-	  "the queue is stopped: somebody has to start it" },
+	{ EVQ_OPERATION_SUBMIT, ETIMEDOUT, "the queue stayed full until the deadline" },
+	{ EVQ_OPERATION_SUBMIT, EMSGSIZE, "the payload is longer than the queue's max_payload" },
+	{ EVQ_OPERATION_SUBMIT, ESHUTDOWN, "the queue is stopped: somebody has to start it" },
 	{ EVQ_OPERATION_CONTROL, EACCES,
 	  "this handle of the queue does not carry the right to control it" },
 	{ EVQ_OPERATION_CONTROL, EBUSY,
 	  "the queue is still stopping: try again when it has stopped" },
-	{ EVQ_OPERATION_CONTROL, ESHUTDOWN,
-	  "the queue is stopping or stopped: start it first" },
+	{ EVQ_OPERATION_CONTROL, ESHUTDOWN, "the queue is stopping or stopped: start it first" },
 	{ EVQ_OPERATION_CONTROL, ETIMEDOUT,
 	  "the deadline passed: what still waited was discarded and counted as aborted" },
 	{ EVQ_OPERATION_SUBSCRIBE, EACCES,
 	  "this handle of the queue does not carry the right to subscribe" },
-	{ EVQ_OPERATION_SUBSCRIBE, ENOSPC,
-	  "the queue has as many subscriptions as it may" },
-	{ EVQ_OPERATION_REGISTER, ENOSPC,
-	  "the subscription has as many registrations as it may" },
+	{ EVQ_OPERATION_SUBSCRIBE, ENOSPC, "the queue has as many subscriptions as it may" },
+	{ EVQ_OPERATION_REGISTER, ENOSPC, "the subscription has as many registrations as it may" },
 	{ EVQ_OPERATION_REGISTER, ENOENT, "there is no such registration" },
 	{ EVQ_OPERATION_READ, EAGAIN, "there is nothing to read now" },
 	{ EVQ_OPERATION_READ, ESHUTDOWN,
 	  "end of file: the queue is stopped and everything was read" },
-	{ EVQ_OPERATION_READ, EBUSY,
-	  "the subscription is being dispatched already" },
+	{ EVQ_OPERATION_READ, EBUSY, "the subscription is being dispatched already" },
 	{ EVQ_OPERATION_READ, ECANCELED, "a callback closed the subscription" },
 	{ EVQ_OPERATION_READ, EBADMSG, "what is there is no record" },
 };
@@ -67,11 +59,9 @@ const char *evq_strerror(enum evq_operation operation, int error)
 	size_t i;
 
 	/* What stands in the way of opening stands in the way of creating. */
-	for (; operation != EVQ_OPERATION_OTHER;
-	     operation = EVQ_OPERATION_OPEN) {
+	for (; operation != EVQ_OPERATION_OTHER; operation = EVQ_OPERATION_OPEN) {
 		for (i = 0; i < ARRAY_SIZE(errors); i++) {
-			if (errors[i].operation == operation &&
-			    errors[i].error == error)
+			if (errors[i].operation == operation && errors[i].error == error)
 				return errors[i].text;
 		}
 		if (operation != EVQ_OPERATION_CREATE)

@@ -65,8 +65,7 @@ struct evq_queue *evq_queue_open(const char *name, uint32_t rights)
 	if (!name) {
 		name = DEVICE;
 	} else if (!strchr(name, '/')) {
-		if ((size_t)snprintf(path, sizeof(path), DEVICE "-%s", name) >=
-		    sizeof(path)) {
+		if ((size_t)snprintf(path, sizeof(path), DEVICE "-%s", name) >= sizeof(path)) {
 			errno = ENAMETOOLONG;
 			return NULL;
 		}
@@ -143,8 +142,8 @@ int evq_queue_get_fd(const struct evq_queue *queue)
 	return queue->fd;
 }
 
-int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key,
-		     uint32_t priority, const void *data, size_t len)
+int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key, uint32_t priority,
+		     const void *data, size_t len)
 {
 	struct evq_event_desc event;
 
@@ -156,9 +155,8 @@ int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key,
 	return evq_queue_submit_many(queue, &event, 1, 0, 0) == 1 ? 0 : -1;
 }
 
-ssize_t evq_queue_submit_many(struct evq_queue *queue,
-			      struct evq_event_desc *events, size_t nr_events,
-			      uint32_t flags, uint64_t deadline_ns)
+ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
+			      size_t nr_events, uint32_t flags, uint64_t deadline_ns)
 {
 	size_t done = 0;
 
@@ -170,8 +168,7 @@ ssize_t evq_queue_submit_many(struct evq_queue *queue,
 		size_t left = nr_events - done;
 		struct evq_submit submit = {
 			.events_ptr = (uintptr_t)(events + done),
-			.nr_events = left < EVQ_SUBMIT_MAX ? (uint32_t)left :
-							     EVQ_SUBMIT_MAX,
+			.nr_events = left < EVQ_SUBMIT_MAX ? (uint32_t)left : EVQ_SUBMIT_MAX,
 			.event_size = sizeof(*events),
 			.deadline_ns = deadline_ns,
 			.flags = flags,
@@ -186,8 +183,7 @@ ssize_t evq_queue_submit_many(struct evq_queue *queue,
 	return (ssize_t)done;
 }
 
-int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity,
-			 uint32_t max_payload)
+int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity, uint32_t max_payload)
 {
 	struct evq_queue_set set = {
 		.capacity = capacity,
@@ -197,8 +193,7 @@ int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity,
 	return ioctl(queue->fd, EVQ_IOC_QUEUE_SET, &set);
 }
 
-static int queue_control(struct evq_queue *queue, uint32_t op,
-			 uint64_t deadline_ns)
+static int queue_control(struct evq_queue *queue, uint32_t op, uint64_t deadline_ns)
 {
 	struct evq_queue_control control = {
 		.op = op,
@@ -228,16 +223,13 @@ int evq_queue_abort(struct evq_queue *queue)
 	return queue_control(queue, EVQ_CONTROL_ABORT, 0);
 }
 
-int evq_queue_get_info(struct evq_queue *queue, struct evq_queue_info *info,
-		       size_t size)
+int evq_queue_get_info(struct evq_queue *queue, struct evq_queue_info *info, size_t size)
 {
 	return evq__call_sized(queue->fd, EVQ_IOC_QUEUE_INFO, info, size);
 }
 
-struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
-					     uint32_t policy,
-					     uint32_t max_records,
-					     uint32_t max_bytes)
+struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue, uint32_t policy,
+					     uint32_t max_records, uint32_t max_bytes)
 {
 	struct evq_subscribe subscribe = {
 		.policy = policy,

@@ -5,8 +5,7 @@
 
 #define RECORD_ALIGN 8
 
-int evq_record_next(const void *data, size_t len,
-		    const struct evq_record **record)
+int evq_record_next(const void *data, size_t len, const struct evq_record **record)
 {
 	const struct evq_record *next = data;
 	size_t left = len;
@@ -17,8 +16,8 @@ int evq_record_next(const void *data, size_t len,
 	}
 	if (!left)
 		return 0;
-	if (left < sizeof(*next) || next->size < sizeof(*next) ||
-	    next->size > left || next->size % RECORD_ALIGN) {
+	if (left < sizeof(*next) || next->size < sizeof(*next) || next->size > left ||
+	    next->size % RECORD_ALIGN) {
 		errno = EBADMSG;
 		return -1;
 	}
@@ -32,8 +31,7 @@ const struct evq_event_record *evq_record_event(const struct evq_record *record)
 
 	if (record->kind != EVQ_RECORD_EVENT || record->size < sizeof(*event))
 		return NULL;
-	if (event->data_off < sizeof(*event) ||
-	    event->data_off > record->size ||
+	if (event->data_off < sizeof(*event) || event->data_off > record->size ||
 	    event->data_len > record->size - event->data_off)
 		return NULL;
 	return event;

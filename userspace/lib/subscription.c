@@ -98,8 +98,7 @@ static void subscription_free(struct evq_subscription *subscription)
 /* Called with the lock held. */
 static bool in_own_dispatch(const struct evq_subscription *subscription)
 {
-	return subscription->dispatching &&
-	       pthread_equal(subscription->dispatcher, pthread_self());
+	return subscription->dispatching && pthread_equal(subscription->dispatcher, pthread_self());
 }
 
 void evq_subscription_close(struct evq_subscription *subscription)
@@ -124,8 +123,7 @@ int evq_subscription_get_fd(const struct evq_subscription *subscription)
 	return subscription->fd;
 }
 
-static int filter_to_register(const struct evq_filter *filter,
-			      struct evq_register *reg)
+static int filter_to_register(const struct evq_filter *filter, struct evq_register *reg)
 {
 	size_t i;
 
@@ -147,10 +145,8 @@ static int filter_to_register(const struct evq_filter *filter,
 }
 
 static int subscription_register(struct evq_subscription *subscription,
-				 const struct evq_filter *filter,
-				 struct evq_register *reg,
-				 evq_event_fn callback, void *data,
-				 uint32_t *number)
+				 const struct evq_filter *filter, struct evq_register *reg,
+				 evq_event_fn callback, void *data, uint32_t *number)
 {
 	struct registration *registration;
 	int result = -1;
@@ -185,9 +181,8 @@ static int subscription_register(struct evq_subscription *subscription,
 }
 
 int evq_subscription_register(struct evq_subscription *subscription,
-			      const struct evq_filter *filter, int32_t order,
-			      evq_event_fn callback, void *data,
-			      uint32_t *registration)
+			      const struct evq_filter *filter, int32_t order, evq_event_fn callback,
+			      void *data, uint32_t *registration)
 {
 	struct evq_register reg = { .order = order };
 
@@ -195,23 +190,19 @@ int evq_subscription_register(struct evq_subscription *subscription,
 		errno = EINVAL;
 		return -1;
 	}
-	return subscription_register(subscription, filter, &reg, callback, data,
-				     registration);
+	return subscription_register(subscription, filter, &reg, callback, data, registration);
 }
 
 int evq_subscription_register_cookie(struct evq_subscription *subscription,
-				     const struct evq_filter *filter,
-				     int32_t order, uint64_t cookie,
-				     uint32_t *registration)
+				     const struct evq_filter *filter, int32_t order,
+				     uint64_t cookie, uint32_t *registration)
 {
 	struct evq_register reg = { .order = order, .cookie = cookie };
 
-	return subscription_register(subscription, filter, &reg, NULL, NULL,
-				     registration);
+	return subscription_register(subscription, filter, &reg, NULL, NULL, registration);
 }
 
-int evq_subscription_unregister(struct evq_subscription *subscription,
-				uint32_t registration)
+int evq_subscription_unregister(struct evq_subscription *subscription, uint32_t registration)
 {
 	struct evq_unregister unregister = { .registration = registration };
 	int result, error;
@@ -229,8 +220,8 @@ int evq_subscription_unregister(struct evq_subscription *subscription,
 	return result;
 }
 
-int evq_subscription_get_first_seq(struct evq_subscription *subscription,
-				   uint32_t registration, uint64_t *first_seq)
+int evq_subscription_get_first_seq(struct evq_subscription *subscription, uint32_t registration,
+				   uint64_t *first_seq)
 {
 	const struct registration *found;
 
@@ -245,8 +236,8 @@ int evq_subscription_get_first_seq(struct evq_subscription *subscription,
 	return -1;
 }
 
-void evq_subscription_set_gap_callback(struct evq_subscription *subscription,
-				       evq_gap_fn callback, void *data)
+void evq_subscription_set_gap_callback(struct evq_subscription *subscription, evq_gap_fn callback,
+				       void *data)
 {
 	pthread_mutex_lock(&subscription->lock);
 	subscription->gap = callback;
@@ -289,8 +280,7 @@ static bool dispatch_event(struct evq_subscription *subscription,
 }
 
 /* Called with the lock held, which it drops while the callback runs. */
-static bool dispatch_gap(struct evq_subscription *subscription,
-			 const struct evq_gap_record *gap)
+static bool dispatch_gap(struct evq_subscription *subscription, const struct evq_gap_record *gap)
 {
 	evq_gap_fn callback = subscription->gap;
 	void *data = subscription->gap_data;
@@ -312,8 +302,7 @@ static bool dispatch_gap(struct evq_subscription *subscription,
 }
 
 /* Called with the lock held, which it drops while a callback runs. */
-static bool dispatch_record(struct evq_subscription *subscription,
-			    const struct evq_record *record)
+static bool dispatch_record(struct evq_subscription *subscription, const struct evq_record *record)
 {
 	const struct evq_event_record *event = evq_record_event(record);
 	const struct evq_gap_record *gap = evq_record_gap(record);
@@ -339,13 +328,11 @@ static int dispatch(struct evq_subscription *subscription)
 	}
 	do {
 		pthread_mutex_unlock(&subscription->lock);
-		there = evq__buffer_fill(subscription->buffer,
-					 subscription->fd);
+		there = evq__buffer_fill(subscription->buffer, subscription->fd);
 		pthread_mutex_lock(&subscription->lock);
 		if (there <= 0)
 			return there;
-		while ((there = evq_buffer_next(subscription->buffer,
-						&record)) > 0) {
+		while ((there = evq_buffer_next(subscription->buffer, &record)) > 0) {
 			if (dispatch_record(subscription, record))
 				ran++;
 			if (subscription->closed) {
@@ -402,8 +389,7 @@ static int poll_until(struct pollfd *fds, nfds_t nr, uint64_t deadline_ns)
 	return ppoll(fds, nr, &left, NULL);
 }
 
-int evq_subscription_wait(struct evq_subscription *subscription,
-			  uint64_t deadline_ns)
+int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadline_ns)
 {
 	struct pollfd fd = { .fd = subscription->fd, .events = POLLIN };
 
@@ -458,8 +444,7 @@ int evq_subscription_run(struct evq_subscription *subscription)
 				return -1;
 		} else if (fds[1].revents) {
 			/* Perhaps of a quit that ended the run before. */
-			if (read(fds[1].fd, &count, sizeof(count)) < 0 &&
-			    errno != EAGAIN)
+			if (read(fds[1].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 				return -1;
 		} else if (evq_subscription_dispatch(subscription) < 0) {
 			return errno == ESHUTDOWN ? 0 : -1;
@@ -468,8 +453,7 @@ int evq_subscription_run(struct evq_subscription *subscription)
 	return 1;
 }
 
-int evq_subscription_read(struct evq_subscription *subscription,
-			  struct evq_buffer *buffer)
+int evq_subscription_read(struct evq_subscription *subscription, struct evq_buffer *buffer)
 {
 	return evq__buffer_fill(buffer, subscription->fd);
 }
@@ -477,15 +461,13 @@ int evq_subscription_read(struct evq_subscription *subscription,
 int evq_subscription_get_info(struct evq_subscription *subscription,
 			      struct evq_subscription_info *info, size_t size)
 {
-	return evq__call_sized(subscription->fd, EVQ_IOC_SUBSCRIPTION_INFO,
-			       info, size);
+	return evq__call_sized(subscription->fd, EVQ_IOC_SUBSCRIPTION_INFO, info, size);
 }
 
-int evq_subscription_get_calls(struct evq_subscription *subscription,
-			       struct evq_calls *calls, size_t size)
+int evq_subscription_get_calls(struct evq_subscription *subscription, struct evq_calls *calls,
+			       size_t size)
 {
-	_Static_assert(sizeof(struct evq_calls) == CALLS_SIZE_V1,
-		       "struct evq_calls grew");
+	_Static_assert(sizeof(struct evq_calls) == CALLS_SIZE_V1, "struct evq_calls grew");
 
 	if (size < CALLS_SIZE_V1) {
 		errno = EINVAL;

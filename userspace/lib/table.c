@@ -7,8 +7,7 @@
 
 static struct registration **place(const struct table *table, uint32_t number)
 {
-	struct registration **at =
-		&table->buckets[number & (table->nr_buckets - 1)];
+	struct registration **at = &table->buckets[number & (table->nr_buckets - 1)];
 
 	while (*at && (*at)->number != number)
 		at = &(*at)->next;

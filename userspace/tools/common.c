@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "tool.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NSEC_PER_SEC 1000000000ULL
+
+static const char *command;
+static atomic_bool signalled;
+
+void set_command(const char *name)
+{
+	command = name;
+}
+
+__printf(1, 0) static void say(const char *format, va_list args)
+{
+	fprintf(stderr, "evq%s%s: ", command ? " " : "", command ? command : "");
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+void complain(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+void try_help(void)
+{
+	fprintf(stderr, "Try: evq%s%s --help\n", command ? " " : "", command ? command : "");
+	exit(STATUS_USAGE);
+}
+
+void usage_error(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	try_help();
+}
+
+/* A number at the start of the text; what follows it in *end. */
+static bool number_at(const char *text, char **end, uint64_t *number)
+{
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	*number = strtoull(text, end, 0);
+	return !errno;
+}
+
+uint64_t to_number(const char *what, const char *text, uint64_t max)
+{
+	uint64_t number;
+	char *end;
+
+	if (!number_at(text, &end, &number) || *end)
+		usage_error("%s takes a number, not \"%s\"", what, text);
+	if (number > max)
+		usage_error("%s is %llu at most", what, (unsigned long long)max);
+	return number;
+}
+
+uint32_t to_u32(const char *what, const char *text, uint32_t max)
+{
+	return (uint32_t)to_number(what, text, max);
+}
+
+int32_t to_signed(const char *what, const char *text)
+{
+	bool negative = *text == '-';
+	uint64_t number = to_number(what, text + negative, INT32_MAX);
+
+	return negative ? -(int32_t)number : (int32_t)number;
+}
+
+struct range to_range(const char *what, const char *text, uint64_t max)
+{
+	struct range range = { .min = 0, .max = max };
+	bool bad = false;
+	char *end = (char *)text;
+
+	if (*text != '-') {
+		bad = !number_at(text, &end, &range.min);
+		if (!bad && !*end)
+			range.max = range.min;
+	}
+	if (!bad && *end) {
+		bad = *end++ != '-';
+		if (!bad && *end)
+			bad = !number_at(end, &end, &range.max) || *end;
+		else if (!bad)
+			bad = *text == '-';
+	}
+	if (range.min > range.max || range.max > max)
+		bad = true;
+	if (bad)
+		usage_error("%s takes a range, like 5, 5-9, 5- or -9, within 0-%llu", what,
+			    (unsigned long long)max);
+	return range;
+}
+
+uint64_t to_duration(const char *what, const char *text)
+{
+	static const struct {
+		const char *name;
+		double ns;
+	} units[] = {
+		{ "", 1e9 },
+		{ "s", 1e9 },
+		{ "ms", 1e6 },
+		{ "us", 1e3 },
+		{ "ns", 1e0 },
+		{ "m", 60e9 },
+		{ "h", 3600e9 },
+	};
+	char *end;
+	double number = strtod(text, &end);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(units) && end != text; i++) {
+		double ns = number * units[i].ns;
+
+		if (!strcmp(end, units[i].name) && isfinite(ns) && ns >= 0 && ns < 9e18)
+			return (uint64_t)ns;
+	}
+	usage_error("%s takes a time like 2, 1.5s or 200ms, not \"%s\"", what, text);
+}
+
+const char *queue_title(const char *name)
+{
+	static char title[256];
+
+	if (!name)
+		return "/dev/evq";
+	if (strchr(name, '/'))
+		return name;
+	snprintf(title, sizeof(title), "/dev/evq-%s", name);
+	return title;
+}
+
+struct evq_queue *open_queue(const char *name, uint32_t rights)
+{
+	struct evq_queue *queue = evq_queue_open(name, rights);
+
+	if (!queue) {
+		complain("cannot open %s: %s", queue_title(name),
+			 evq_strerror(EVQ_OPERATION_OPEN, errno));
+		exit(STATUS_ERROR);
+	}
+	return queue;
+}
+
+void tell_ready(int fd)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, "\n", 1) != 1)
+		complain("cannot write to --ready-fd %d: %s", fd, strerror(errno));
+	close(fd);
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+	signalled = true;
+	alarm(1);
+}
+
+void catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGALRM };
+	struct sigaction action = { .sa_handler = on_signal };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &action, NULL);
+	/* Where nobody reads any more, write() says so. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+bool stopping(void)
+{
+	return signalled;
+}
