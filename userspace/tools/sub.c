@@ -82,9 +82,10 @@ static void print_event(const struct listener *listener, const struct evq_event_
 	const struct subscriber *subscriber = listener->subscriber;
 
 	print_label(subscriber);
-	printf("[%5llu.%06llu] #%llu type=%u key=%#llx priority=%u", event->time_ns / 1000000000,
-	       event->time_ns / 1000 % 1000000, event->seq, event->type, event->key,
-	       event->priority);
+	printf("[%5llu.%06llu] #%llu type=%u priority=%u", event->time_ns / 1000000000,
+	       event->time_ns / 1000 % 1000000, event->seq, event->type, event->priority);
+	if (event->key)
+		printf(" key=%#llx", event->key);
 	if (event->id)
 		printf(" id=%llu", event->id);
 	printf(" pid=%u", event->pid);
