@@ -47,6 +47,8 @@ static void evq_dispatch_batch(struct evq_queue *queue, struct list_head *batch)
 		evq_dispatch(queue, event, &wakeups);
 		evq_event_put(event, &garbage);
 	}
+	/* Who is woken finds the ledger settled. */
+	evq_lane_done(&queue->lane);
 	evq_wakeups_issue(&wakeups);
 	evq_events_free(&garbage);
 	INIT_LIST_HEAD(batch);
@@ -69,12 +71,10 @@ static int evq_dispatcher(void *data)
 			continue;
 		}
 		__set_current_state(TASK_RUNNING);
-		if (work == EVQ_WORK_EVENTS) {
+		if (work == EVQ_WORK_EVENTS)
 			evq_dispatch_batch(queue, &batch);
-			evq_lane_done(&queue->lane);
-		} else {
+		else
 			evq_queue_complete_stop(queue);
-		}
 		cond_resched();
 	}
 	__set_current_state(TASK_RUNNING);

@@ -44,6 +44,15 @@ static bool evq_lane_full(const struct evq_lane *lane)
 	return lane->waiting >= lane->capacity;
 }
 
+/*
+ * Whether a newcomer has room. While a larger capacity is being handed out there
+ * is room and a line; then only those of a higher level pass.
+ */
+static bool evq_lane_admits(const struct evq_lane *lane, u32 level)
+{
+	return !evq_lane_full(lane) && !(lane->lines >> level);
+}
+
 /* Whether the caller, once it has unlocked, must wake the dispatcher. */
 static bool evq_lane_rouse(struct evq_lane *lane)
 {
@@ -191,7 +200,8 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 	spin_lock(&lane->lock);
 	if (evq_lane_accepts(lane)) {
 		now = ktime_get_ns();
-		while (!list_empty(&submission->events) && !evq_lane_full(lane))
+		while (!list_empty(&submission->events) &&
+		       evq_lane_admits(lane, evq_submission_first(submission)->priority))
 			evq_lane_accept(lane, submission, now);
 		if (list_empty(&submission->events)) {
 			ret = 0;
@@ -230,7 +240,7 @@ static void evq_lane_pop(struct evq_lane *lane, struct list_head *batch)
 		lane->busy &= ~BIT_ULL(level);
 	event->epoch = lane->epoch;
 	lane->waiting--;
-	lane->dispatched++;
+	lane->in_flight++;
 }
 
 /**
@@ -256,8 +266,7 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch)
 	if (lane->state == EVQ_STATE_RUNNING || lane->state == EVQ_STATE_STOPPING)
 		for (n = 0; n < EVQ_BATCH && lane->busy; n++)
 			evq_lane_pop(lane, batch);
-	if (!list_empty(batch)) {
-		lane->dispatching = true;
+	if (lane->in_flight) {
 		work = EVQ_WORK_EVENTS;
 		evq_lane_admit(lane);
 	} else if (lane->state == EVQ_STATE_STOPPING && !lane->lines) {
@@ -274,7 +283,7 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch)
 }
 
 /**
- * evq_lane_done() - the dispatcher is through with what it took
+ * evq_lane_done() - the dispatcher has handed out what it took
  * @lane: the lane
  */
 void evq_lane_done(struct evq_lane *lane)
@@ -282,7 +291,8 @@ void evq_lane_done(struct evq_lane *lane)
 	bool awaited;
 
 	spin_lock(&lane->lock);
-	lane->dispatching = false;
+	lane->dispatched += lane->in_flight;
+	lane->in_flight = 0;
 	awaited = lane->pausing;
 	spin_unlock(&lane->lock);
 	if (awaited)
@@ -373,7 +383,7 @@ static bool evq_lane_quiet(struct evq_lane *lane)
 	bool quiet;
 
 	spin_lock(&lane->lock);
-	quiet = !lane->dispatching;
+	quiet = !lane->in_flight;
 	spin_unlock(&lane->lock);
 	return quiet;
 }
@@ -411,20 +421,61 @@ int evq_lane_pause(struct evq_lane *lane)
 	return ret;
 }
 
+/* Move what waits to @discarded, and count it. */
+static void evq_lane_clear(struct evq_lane *lane, struct list_head *discarded)
+{
+	struct evq_seq_range *range = &lane->discarded;
+	struct evq_event *last;
+	unsigned int level;
+
+	lockdep_assert_held(&lane->lock);
+
+	if (!lane->busy)
+		return;
+	if (!range->count)
+		range->first = evq_lane_first_waiting(lane);
+	for (level = 0; level < EVQ_LEVELS; level++) {
+		if (list_empty(&lane->levels[level]))
+			continue;
+		last = list_last_entry(&lane->levels[level], struct evq_event, node);
+		range->last = max(range->last, last->seq);
+		list_splice_tail_init(&lane->levels[level], discarded);
+	}
+	range->count += lane->waiting;
+	lane->aborted += lane->waiting;
+	lane->waiting = 0;
+	lane->busy = 0;
+}
+
+static void evq_lane_free(struct list_head *discarded)
+{
+	struct evq_event *event, *next;
+	LIST_HEAD(garbage);
+
+	list_for_each_entry_safe(event, next, discarded, node) {
+		list_del(&event->node);
+		evq_event_put(event, &garbage);
+		evq_events_free(&garbage);
+	}
+}
+
 /**
  * evq_lane_stop() - begin to stop
  * @lane: the lane
+ * @discard: drop what waits; otherwise the dispatcher goes on with it
  *
- * From here on nothing is accepted; those who wait for room are sent away. The
- * dispatcher goes on with what waits, then completes the stop. Does nothing if
- * a stop has begun before.
+ * From here on nothing is accepted; those who wait for room are sent away. When
+ * nothing is left the dispatcher completes the stop. Joins a stop that has
+ * begun before.
  *
  * Context: process; may sleep.
- * Return: for evq_lane_wait_stopped(): the number of complete stops before this one.
+ * Return: the number of complete stops before this one, which names it for
+ *	evq_lane_wait_stopped() and evq_lane_discard().
  */
-u64 evq_lane_stop(struct evq_lane *lane)
+u64 evq_lane_stop(struct evq_lane *lane, bool discard)
 {
 	struct evq_submission *submission;
+	LIST_HEAD(discarded);
 	unsigned int n;
 	bool rouse;
 	u64 stops;
@@ -435,6 +486,8 @@ u64 evq_lane_stop(struct evq_lane *lane)
 		stops--;
 	else
 		lane->state = EVQ_STATE_STOPPING;
+	if (discard)
+		evq_lane_clear(lane, &discarded);
 	/* The dispatcher does not complete the stop before all lines are empty. */
 	while (lane->state == EVQ_STATE_STOPPING && lane->lines) {
 		for (n = 0; n < EVQ_BATCH && lane->lines; n++) {
@@ -449,50 +502,30 @@ u64 evq_lane_stop(struct evq_lane *lane)
 	}
 	rouse = lane->state == EVQ_STATE_STOPPING && evq_lane_rouse(lane);
 	spin_unlock(&lane->lock);
+
 	if (rouse)
 		wake_up_process(lane->dispatcher);
 	wake_up_interruptible_poll(&lane->wait, EPOLLOUT | EPOLLWRNORM);
+	evq_lane_free(&discarded);
 	return stops;
 }
 
 /**
- * evq_lane_discard() - let a stopping lane drop what waits
- * @lane: a lane of which evq_lane_stop() was called
+ * evq_lane_discard() - drop what waits in a lane that takes too long to stop
+ * @lane: the lane
+ * @stops: what evq_lane_stop() returned; nothing happens if that stop is complete
  *
  * Context: process; may sleep.
  */
-void evq_lane_discard(struct evq_lane *lane)
+void evq_lane_discard(struct evq_lane *lane, u64 stops)
 {
-	struct evq_event *event, *next;
 	LIST_HEAD(discarded);
-	LIST_HEAD(garbage);
-	unsigned int level;
-	u64 first;
 
 	spin_lock(&lane->lock);
-	if (lane->state == EVQ_STATE_STOPPING && lane->busy) {
-		first = evq_lane_first_waiting(lane);
-		if (!lane->discarded.count)
-			lane->discarded.first = first;
-		for (level = 0; level < EVQ_LEVELS; level++) {
-			if (list_empty(&lane->levels[level]))
-				continue;
-			event = list_last_entry(&lane->levels[level], struct evq_event, node);
-			lane->discarded.last = max(lane->discarded.last, event->seq);
-			list_splice_tail_init(&lane->levels[level], &discarded);
-		}
-		lane->busy = 0;
-		lane->discarded.count += lane->waiting;
-		lane->aborted += lane->waiting;
-		lane->waiting = 0;
-	}
+	if (lane->stops == stops)
+		evq_lane_clear(lane, &discarded);
 	spin_unlock(&lane->lock);
-
-	list_for_each_entry_safe(event, next, &discarded, node) {
-		list_del(&event->node);
-		evq_event_put(event, &garbage);
-		evq_events_free(&garbage);
-	}
+	evq_lane_free(&discarded);
 }
 
 static bool evq_lane_has_stopped(struct evq_lane *lane, u64 stops)

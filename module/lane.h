@@ -90,11 +90,12 @@ struct evq_seq_range {
  * @aborted: ledger
  * @discarded: what aborts discarded and subscriptions were not told yet
  * @stops: how many times @state came to EVQ_STATE_STOPPED
- * @dispatching: the dispatcher has taken events and is not through with them
- * @pausing: how many wait for @dispatching to end
+ * @in_flight: events that the dispatcher has taken and not handed out yet; to
+ *	the ledger they are waiting, though they take no room
+ * @pausing: how many wait for @in_flight to be 0
  * @idle: the dispatcher sleeps, or is about to; who changes that wakes it
  * @dispatcher: the kernel thread; set before anybody can submit
- * @wait: told when the lane stops, when @dispatching ends, and when there is
+ * @wait: told when the lane stops, when @in_flight is 0, and when there is
  *	room again. Poll entries are gone before the lane: each belongs to an
  *	open file, and an open file holds the queue
  *
@@ -119,8 +120,8 @@ struct evq_lane {
 	u64			aborted;
 	struct evq_seq_range	discarded;
 	u64			stops;
+	u32			in_flight;
 	u32			pausing;
-	bool			dispatching;
 	bool			idle;
 	struct task_struct	*dispatcher;
 	wait_queue_head_t	wait;
@@ -150,8 +151,8 @@ void evq_lane_stopped(struct evq_lane *lane);
 void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity);
 int evq_lane_start(struct evq_lane *lane);
 int evq_lane_pause(struct evq_lane *lane);
-u64 evq_lane_stop(struct evq_lane *lane);
-void evq_lane_discard(struct evq_lane *lane);
+u64 evq_lane_stop(struct evq_lane *lane, bool discard);
+void evq_lane_discard(struct evq_lane *lane, u64 stops);
 int evq_lane_wait_stopped(struct evq_lane *lane, u64 stops, u64 deadline_ns);
 u64 evq_lane_first_waiting(struct evq_lane *lane);
 __poll_t evq_lane_poll(struct evq_lane *lane);

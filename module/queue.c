@@ -57,8 +57,8 @@ static void evq_queue_release(struct work_struct *work)
 {
 	struct evq_queue *queue = container_of(work, struct evq_queue, release);
 
-	/* The last handle was given back, so a stop has begun; nobody will read the rest. */
-	evq_lane_discard(&queue->lane);
+	/* Nobody will read the rest of the drain that began when the last handle went. */
+	evq_lane_stop(&queue->lane, true);
 	kthread_stop(queue->lane.dispatcher);
 	evq_index_destroy(&queue->index);
 	kfree(queue);
@@ -162,7 +162,7 @@ void evq_queue_get_handle(struct evq_queue *queue)
 void evq_queue_put_handle(struct evq_queue *queue)
 {
 	if (refcount_dec_and_test(&queue->handles))
-		evq_lane_stop(&queue->lane);
+		evq_lane_stop(&queue->lane, false);
 	evq_queue_put(queue);
 }
 
@@ -296,9 +296,8 @@ void evq_queue_complete_stop(struct evq_queue *queue)
  */
 int evq_queue_abort(struct evq_queue *queue)
 {
-	u64 stops = evq_lane_stop(&queue->lane);
+	u64 stops = evq_lane_stop(&queue->lane, true);
 
-	evq_lane_discard(&queue->lane);
 	return evq_lane_wait_stopped(&queue->lane, stops, 0);
 }
 
@@ -312,12 +311,12 @@ int evq_queue_abort(struct evq_queue *queue)
  */
 int evq_queue_drain(struct evq_queue *queue, u64 deadline_ns)
 {
-	u64 stops = evq_lane_stop(&queue->lane);
+	u64 stops = evq_lane_stop(&queue->lane, false);
 	int ret;
 
 	ret = evq_lane_wait_stopped(&queue->lane, stops, deadline_ns);
 	if (ret == -ETIMEDOUT) {
-		evq_lane_discard(&queue->lane);
+		evq_lane_discard(&queue->lane, stops);
 		if (evq_lane_wait_stopped(&queue->lane, stops, 0))
 			ret = -EINTR;
 	}

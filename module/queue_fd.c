@@ -151,7 +151,7 @@ static void evq_queue_fill_info(const struct evq_handle *handle, struct evq_queu
 	info->nr_blocked = lane->nr_blocked;
 	info->next_seq = lane->next_seq;
 	info->accepted = lane->accepted;
-	info->waiting = lane->waiting;
+	info->waiting = lane->waiting + lane->in_flight;
 	info->dispatched = lane->dispatched;
 	info->evicted = lane->evicted;
 	info->aborted = lane->aborted;
@@ -232,8 +232,9 @@ static struct evq_event *evq_stage_event(const struct evq_submit *arg, u32 max_p
 	ret = evq_desc_check(&desc, max_payload);
 	if (ret)
 		return ERR_PTR(ret);
+	/* As they came: this only finds out whether they can be written. */
 	if (arg->flags & EVQ_SUBMIT_RESULTS &&
-	    (put_user(0, &udesc->seq) || put_user(0, &udesc->lane)))
+	    (put_user(desc.seq, &udesc->seq) || put_user(desc.lane, &udesc->lane)))
 		return ERR_PTR(-EFAULT);
 
 	event = evq_event_alloc(desc.data_len);

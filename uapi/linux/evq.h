@@ -289,7 +289,8 @@ struct evq_queue_control {
  * @reserved: 0
  * @next_seq: number that the next accepted event gets; the first is 1
  * @accepted: events accepted since the queue was made
- * @waiting: of these, accepted and not yet dispatched
+ * @waiting: of these, not dispatched yet; those that the dispatcher is handing
+ *	out are among them, but take no room any more
  * @dispatched: of these, handed to the subscriptions that matched, if any
  * @evicted: of these, pushed out to make room, before any matching
  * @aborted: of these, discarded by an abort, before any matching
