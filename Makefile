@@ -34,8 +34,8 @@ setup:
 	@scripts/setup build source $(K)
 
 .PHONY: module
-module: setup ## Build build/K/evq.ko; CC=clang builds it with clang
-	$(quiet)scripts/module $(K) $(if $(filter command%,$(origin CC)),CC=$(CC)) $(if $(LLVM),LLVM=$(LLVM))
+module: setup ## Build build/K/evq.ko; CC=clang for clang's opinion (6.1)
+	$(quiet)scripts/module $(K) $(if $(filter command%,$(origin CC)),CC=$(CC))
 
 .PHONY: userspace
 userspace: setup ## Build libevq and the evq command in build/userspace
