@@ -40,15 +40,16 @@ as_root()
 	fi
 }
 
-# Makes sure that apt knows every package named, without needing to if it already does.
-apt_knows()
+# Runs a command of apt's, once more with fresh lists if it fails: a new machine has none, and old ones name packages
+# that are gone. What it says is shown only if it fails for good.
+with_apt()
 {
-	local p
-	for p; do
-		apt-cache show --no-all-versions "$p" >/dev/null 2>&1 && continue
-		say APT "update"
-		as_root apt-get -q -o DPkg::Lock::Timeout=600 update >&2 ||
-			die "apt does not know $p: run 'apt-get update' as root, then this again"
-		break
-	done
+	local said
+	said=$("$@" </dev/null 2>&1) && return
+	say APT "update"
+	if as_root apt-get -q -o DPkg::Lock::Timeout=600 update >/dev/null 2>&1; then
+		said=$("$@" </dev/null 2>&1) && return
+	fi
+	printf '%s\n' "$said" | tail -n 20 >&2
+	return 1
 }
