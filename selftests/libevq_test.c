@@ -1,0 +1,857 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * libevq, function by function: what it adds to the calls below it, that is
+ * callbacks and their lifetime, buffers, the loop, errors.
+ */
+#include <evq.h>
+
+#include <limits.h>
+#include <sys/socket.h>
+
+#include "evq_harness.h"
+
+#define BIG (1024 * 1024)
+
+FIXTURE(lib)
+{
+	struct evq_queue *queue;
+	struct evq_subscription *sub;
+};
+
+FIXTURE_SETUP(lib)
+{
+	self->queue = evq_queue_create(NULL, 0, BIG, 0);
+	ASSERT_NE(NULL, self->queue);
+	self->sub = evq_queue_subscribe(self->queue, 0, 0, 0);
+	ASSERT_NE(NULL, self->sub);
+}
+
+FIXTURE_TEARDOWN(lib)
+{
+	evq_subscription_close(self->sub);
+	evq_queue_close(self->queue);
+}
+
+/* What a callback saw and what it is to do. */
+struct seen {
+	struct evq_subscription *sub;
+	unsigned int calls;
+	__u64 seqs[64];
+	char payload[64];
+	int result;
+	uint32_t remove;
+	bool close;
+	int nested;
+	char mark;
+};
+
+static char marks[256];
+
+static int see(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct seen *seen = data;
+
+	seen->seqs[seen->calls++ % 64] = event->seq;
+	if (event->data_len < sizeof(seen->payload)) {
+		memcpy(seen->payload, payload, event->data_len);
+		seen->payload[event->data_len] = 0;
+	}
+	if (seen->mark && strlen(marks) < sizeof(marks) - 1)
+		strncat(marks, &seen->mark, 1);
+	if (seen->remove)
+		CHECK_EQ(0, evq_subscription_unregister(seen->sub, seen->remove));
+	seen->remove = 0;
+	if (seen->nested) {
+		CHECK_EQ(-1, evq_subscription_dispatch(seen->sub));
+		seen->nested = errno;
+	}
+	if (seen->close)
+		evq_subscription_close(seen->sub);
+	return seen->result;
+}
+
+static void send_texts(struct evq_queue *queue, uint32_t type, unsigned int nr)
+{
+	char text[16];
+
+	for (unsigned int i = 0; i < nr; i++) {
+		sprintf(text, "text %u", i);
+		CHECK_EQ(0, evq_queue_submit(queue, type, 0, 0, text, strlen(text)));
+	}
+	queue_settle(evq_queue_get_fd(queue));
+}
+
+static struct evq_calls calls_of(struct evq_subscription *sub)
+{
+	struct evq_calls calls;
+
+	CHECK_EQ(0, evq_subscription_get_calls(sub, &calls, sizeof(calls)));
+	return calls;
+}
+
+TEST(open_errors)
+{
+	char longest[PATH_MAX + 1];
+	int fds[2];
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = 0;
+	EXPECT_EQ(NULL, evq_queue_open("no such queue", 0));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(NULL, evq_queue_open(longest, 0));
+	EXPECT_EQ(ENAMETOOLONG, errno);
+	EXPECT_EQ(NULL, evq_queue_open(NULL, 1U << 31));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(NULL, evq_queue_open("/dev/null", 0));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(NULL, evq_queue_from_fd(-1));
+	EXPECT_EQ(EBADF, errno);
+	ASSERT_EQ(0, pipe(fds));
+	EXPECT_EQ(NULL, evq_queue_from_fd(fds[0]));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(NULL, evq_subscription_from_fd(fds[0]));
+	EXPECT_EQ(ENOTTY, errno);
+	/* They stayed ours. */
+	EXPECT_EQ(0, close(fds[0]));
+	EXPECT_EQ(0, close(fds[1]));
+}
+
+TEST(open_rights)
+{
+	static const uint32_t asked[] = {
+		0, EVQ_RIGHT_SUBMIT, EVQ_RIGHT_SUBSCRIBE, EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE,
+		EVQ_RIGHT_CONTROL, RIGHTS_ALL,
+	};
+
+	for (unsigned int i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		struct evq_queue *queue = evq_queue_open(NULL, asked[i]);
+		struct evq_queue_info info;
+
+		ASSERT_NE(NULL, queue);
+		ASSERT_EQ(0, evq_queue_get_info(queue, &info, sizeof(info)));
+		EXPECT_EQ(asked[i], info.rights & asked[i]);
+		if (asked[i] & EVQ_RIGHT_SUBMIT && !(asked[i] & EVQ_RIGHT_SUBSCRIBE))
+			EXPECT_EQ(0, info.rights & EVQ_RIGHT_SUBSCRIBE);
+		evq_queue_close(queue);
+	}
+	evq_queue_close(NULL);
+}
+
+TEST_F(lib, kinds_of_fd)
+{
+	EXPECT_EQ(NULL, evq_queue_from_fd(evq_subscription_get_fd(self->sub)));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(NULL, evq_subscription_from_fd(evq_queue_get_fd(self->queue)));
+	EXPECT_EQ(ENOTTY, errno);
+	/* Only a device makes queues. */
+	EXPECT_EQ(NULL, evq_queue_create(self->queue, 0, 0, 0));
+	EXPECT_EQ(ENOTTY, errno);
+}
+
+TEST_F(lib, handle_has_fewer_rights)
+{
+	struct evq_queue *handle = evq_queue_handle(self->queue, EVQ_RIGHT_SUBMIT);
+
+	ASSERT_NE(NULL, handle);
+	EXPECT_EQ(0, evq_queue_submit(handle, 0, 0, 0, "x", 1));
+	EXPECT_EQ(NULL, evq_queue_subscribe(handle, 0, 0, 0));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(-1, evq_queue_pause(handle));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(NULL, evq_queue_handle(handle, RIGHTS_ALL));
+	EXPECT_EQ(EACCES, errno);
+	evq_queue_close(handle);
+	EXPECT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, "x", 1));
+}
+
+TEST_F(lib, passed_over_a_socket)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	struct evq_queue *queue;
+	struct seen seen = { 0 };
+	int fd = evq_queue_get_fd(self->queue);
+	int sockets[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	ASSERT_EQ(1, sendmsg(sockets[0], &msg, 0));
+	ASSERT_EQ(1, recvmsg(sockets[1], &msg, MSG_CMSG_CLOEXEC));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	ASSERT_NE(fd, evq_queue_get_fd(self->queue));
+
+	queue = evq_queue_from_fd(fd);
+	ASSERT_NE(NULL, queue);
+	EXPECT_EQ(fd, evq_queue_get_fd(queue));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	send_texts(queue, 0, 2);
+	EXPECT_EQ(2, evq_subscription_dispatch(self->sub));
+	EXPECT_STREQ("text 1", seen.payload);
+	evq_queue_close(queue);
+	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
+	close(sockets[0]);
+	close(sockets[1]);
+}
+
+TEST_F(lib, submit_more_than_one_call_takes)
+{
+	const size_t nr = 2 * EVQ_SUBMIT_MAX + 500;
+	struct evq_event_desc *events = calloc(nr, sizeof(*events));
+	struct evq_queue_info info;
+
+	ASSERT_NE(NULL, events);
+	ASSERT_EQ(0, evq_queue_pause(self->queue));
+	ASSERT_EQ(0, evq_queue_set_limits(self->queue, nr - 100, 0));
+	for (size_t i = 0; i < nr; i++)
+		evq_event_init(&events[i], i, 0, 0, NULL, 0);
+	ASSERT_EQ(nr - 100, evq_queue_submit_many(self->queue, events, nr,
+						  EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS, 0));
+	for (size_t i = 0; i < nr - 100; i++)
+		EXPECT_EQ(i + 1, events[i].seq);
+	EXPECT_EQ(0, events[nr - 100].seq);
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 1, EVQ_SUBMIT_NONBLOCK, 0));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 1, 0, evq_deadline(1000000)));
+	EXPECT_EQ(ETIMEDOUT, errno);
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 0, 0, 0));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_EQ(0, evq_queue_get_info(self->queue, &info, sizeof(info)));
+	EXPECT_EQ(nr - 100, info.waiting);
+	EXPECT_EQ(0, evq_queue_abort(self->queue));
+	EXPECT_EQ(-1, evq_queue_submit(self->queue, 0, 0, 0, NULL, 0));
+	EXPECT_EQ(ESHUTDOWN, errno);
+	free(events);
+}
+
+TEST_F(lib, payload_too_long)
+{
+	ASSERT_EQ(0, evq_queue_set_limits(self->queue, 0, 8));
+	EXPECT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, "12345678", 8));
+	EXPECT_EQ(-1, evq_queue_submit(self->queue, 0, 0, 0, "123456789", 9));
+	EXPECT_EQ(EMSGSIZE, errno);
+	EXPECT_EQ(-1, evq_queue_submit(self->queue, 0, 0, 0, "", (size_t)EVQ_PAYLOAD_MAX + 1));
+	EXPECT_EQ(EMSGSIZE, errno);
+#if SIZE_MAX > UINT32_MAX
+	/* Must not become short by losing its upper half. */
+	EXPECT_EQ(-1, evq_queue_submit(self->queue, 0, 0, 0, "", (size_t)1 << 32));
+	EXPECT_EQ(EMSGSIZE, errno);
+#endif
+}
+
+TEST(deadlines)
+{
+	uint64_t before = now_ns();
+	uint64_t deadline = evq_deadline(1000);
+
+	EXPECT_LE(before + 1000, deadline);
+	EXPECT_GE(now_ns() + 1000, deadline);
+	EXPECT_EQ(UINT64_MAX, evq_deadline(UINT64_MAX));
+	EXPECT_NE(0, evq_deadline(-now_ns()));
+}
+
+TEST_F(lib, callbacks_in_order)
+{
+	struct evq_filter type_1 = { .match = EVQ_MATCH_TYPE, .type = 1 };
+	struct seen a = { .mark = 'a' }, b = { .mark = 'b' }, c = { .mark = 'c' };
+
+	memset(marks, 0, sizeof(marks));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 5, see, &a, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, &type_1, -5, see, &b, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 5, see, &c, NULL));
+	send_texts(self->queue, 1, 2);
+	send_texts(self->queue, 2, 1);
+	EXPECT_EQ(8, evq_subscription_dispatch(self->sub));
+	EXPECT_STREQ("bacbacac", marks);
+	EXPECT_EQ(1, b.seqs[0]);
+	EXPECT_EQ(2, b.seqs[1]);
+	EXPECT_EQ(2, b.calls);
+	EXPECT_STREQ("text 0", a.payload);
+	EXPECT_EQ(8, calls_of(self->sub).called);
+}
+
+TEST_F(lib, register_errors)
+{
+	struct evq_filter filter = { .match = 1U << 31 };
+	struct seen seen = { 0 };
+	uint32_t number;
+	uint64_t first;
+
+	EXPECT_EQ(-1, evq_subscription_register(self->sub, NULL, 0, NULL, NULL, NULL));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_subscription_register(self->sub, &filter, 0, see, &seen, NULL));
+	EXPECT_EQ(EINVAL, errno);
+	filter.match = 0;
+	filter.reserved[3] = 1;
+	EXPECT_EQ(-1, evq_subscription_register(self->sub, &filter, 0, see, &seen, NULL));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, subscription_info(evq_subscription_get_fd(self->sub)).nr_registrations);
+
+	send_texts(self->queue, 0, 3);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, &number));
+	EXPECT_EQ(0, evq_subscription_get_first_seq(self->sub, number, &first));
+	EXPECT_EQ(4, first);
+	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number + 1, &first));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, evq_subscription_unregister(self->sub, number + 1));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(0, evq_subscription_unregister(self->sub, number));
+	EXPECT_EQ(-1, evq_subscription_unregister(self->sub, number));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number, &first));
+	EXPECT_EQ(ENOENT, errno);
+}
+
+TEST_F(lib, failing_callback_stops_nothing)
+{
+	struct seen good = { 0 }, bad = { .result = EIO };
+	struct evq_calls calls;
+
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &bad, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &good, NULL));
+	send_texts(self->queue, 0, 3);
+	EXPECT_EQ(6, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(3, good.calls);
+	EXPECT_EQ(3, bad.calls);
+	calls = calls_of(self->sub);
+	EXPECT_EQ(6, calls.called);
+	EXPECT_EQ(3, calls.failed);
+	EXPECT_EQ(EIO, calls.last_error);
+	EXPECT_EQ(0, calls.skipped);
+}
+
+TEST_F(lib, callback_removes_itself)
+{
+	struct seen seen = { .sub = self->sub }, other = { 0 };
+	struct evq_subscription_info info;
+
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, &seen.remove));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &other, NULL));
+	send_texts(self->queue, 0, 3);
+	EXPECT_EQ(4, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(1, seen.calls);
+	EXPECT_EQ(3, other.calls);
+	EXPECT_EQ(2, calls_of(self->sub).skipped);
+	info = subscription_info(evq_subscription_get_fd(self->sub));
+	EXPECT_EQ(6, info.delivered);
+	EXPECT_EQ(1, info.nr_registrations);
+}
+
+TEST_F(lib, callback_removes_another)
+{
+	struct seen seen = { .sub = self->sub };
+	struct seen *other = calloc(1, sizeof(*other));
+
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, other, &seen.remove));
+	send_texts(self->queue, 0, 2);
+	/* Both records of the other are read already when it goes. */
+	EXPECT_EQ(2, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(0, other->calls);
+	free(other);
+	EXPECT_EQ(2, calls_of(self->sub).skipped);
+	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+}
+
+TEST_F(lib, many_registrations)
+{
+	uint32_t numbers[100];
+	struct seen seen[100] = { 0 };
+
+	for (int i = 0; i < 100; i++)
+		ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen[i],
+						       &numbers[i]));
+	for (int i = 0; i < 100; i += 2)
+		ASSERT_EQ(0, evq_subscription_unregister(self->sub, numbers[i]));
+	send_texts(self->queue, 0, 2);
+	EXPECT_EQ(100, evq_subscription_dispatch(self->sub));
+	for (int i = 0; i < 100; i++)
+		EXPECT_EQ(i % 2 ? 2 : 0, seen[i].calls);
+}
+
+TEST_F(lib, callback_closes_the_subscription)
+{
+	struct seen seen = { .close = true }, other = { 0 };
+	struct evq_queue_info info;
+	int fds = open_fds();
+
+	seen.sub = evq_queue_subscribe(self->queue, 0, 0, 0);
+	ASSERT_NE(NULL, seen.sub);
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, see, &other, NULL));
+	send_texts(self->queue, 0, 2);
+	EXPECT_EQ(-1, evq_subscription_dispatch(seen.sub));
+	EXPECT_EQ(ECANCELED, errno);
+	EXPECT_EQ(1, seen.calls);
+	EXPECT_EQ(0, other.calls);
+	EXPECT_EQ(fds, open_fds());
+	ASSERT_EQ(0, evq_queue_get_info(self->queue, &info, sizeof(info)));
+	EXPECT_EQ(1, info.nr_subscriptions);
+
+	/* The same within the loop. */
+	seen.sub = evq_queue_subscribe(self->queue, 0, 0, 0);
+	ASSERT_NE(NULL, seen.sub);
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, see, &seen, NULL));
+	send_texts(self->queue, 0, 1);
+	EXPECT_EQ(-1, evq_subscription_run(seen.sub));
+	EXPECT_EQ(ECANCELED, errno);
+	EXPECT_EQ(fds, open_fds());
+}
+
+TEST_F(lib, dispatch_within_a_callback)
+{
+	struct seen seen = { .sub = self->sub, .nested = 1 };
+
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	send_texts(self->queue, 0, 1);
+	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EBUSY, seen.nested);
+}
+
+TEST_F(lib, nothing_and_the_end)
+{
+	struct seen seen = { 0 };
+
+	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(0, evq_subscription_wait(self->sub, 1));
+	EXPECT_EQ(0, evq_subscription_wait(self->sub, evq_deadline(1000000)));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	send_texts(self->queue, 0, 1);
+	EXPECT_EQ(1, evq_subscription_wait(self->sub, 0));
+	EXPECT_EQ(0, evq_queue_drain(self->queue, 0));
+	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(1, evq_subscription_wait(self->sub, 0));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(ESHUTDOWN, errno);
+	EXPECT_EQ(0, evq_subscription_run(self->sub));
+	EXPECT_EQ(0, evq_queue_start(self->queue));
+	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	send_texts(self->queue, 0, 1);
+	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(2, seen.calls);
+	EXPECT_EQ(2, seen.seqs[1]);
+}
+
+struct gaps {
+	unsigned int calls;
+	struct evq_gap_record last;
+};
+
+static int see_gap(void *data, const struct evq_gap_record *gap)
+{
+	struct gaps *gaps = data;
+
+	gaps->calls++;
+	gaps->last = *gap;
+	return ENODATA;
+}
+
+TEST_F(lib, gap_callback)
+{
+	struct evq_subscription *sub = evq_queue_subscribe(self->queue, EVQ_POLICY_DROP_OLDEST, 2, 0);
+	struct seen seen = { 0 };
+	struct gaps gaps = { 0 };
+	struct evq_calls calls;
+
+	ASSERT_NE(NULL, sub);
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, see, &seen, NULL));
+	evq_subscription_set_gap_callback(sub, see_gap, &gaps);
+	send_texts(self->queue, 0, 5);
+	EXPECT_EQ(3, evq_subscription_dispatch(sub));
+	EXPECT_EQ(2, seen.calls);
+	EXPECT_EQ(1, gaps.calls);
+	EXPECT_EQ(1, gaps.last.first_seq);
+	EXPECT_EQ(3, gaps.last.last_seq);
+	EXPECT_EQ(3, gaps.last.lost[EVQ_LOST_OVERFLOW]);
+	evq_subscription_set_gap_callback(sub, NULL, NULL);
+	send_texts(self->queue, 0, 3);
+	EXPECT_EQ(2, evq_subscription_dispatch(sub));
+	EXPECT_EQ(1, gaps.calls);
+	calls = calls_of(sub);
+	EXPECT_EQ(2, calls.gaps);
+	EXPECT_EQ(1, calls.gaps_failed);
+	EXPECT_EQ(0, calls.failed);
+	EXPECT_EQ(ENODATA, calls.last_error);
+	evq_subscription_close(sub);
+}
+
+static int dispatch_thread(void *arg)
+{
+	return evq_subscription_run(arg);
+}
+
+TEST_F(lib, quit)
+{
+	struct task task;
+
+	/* Before, during, and not left over for the next. */
+	evq_subscription_quit(self->sub);
+	EXPECT_EQ(1, evq_subscription_run(self->sub));
+	for (int i = 0; i < 50; i++) {
+		task_start(&task, dispatch_thread, self->sub);
+		if (i % 2)
+			sched_yield();
+		evq_subscription_quit(self->sub);
+		EXPECT_EQ(1, task_join(&task));
+	}
+	EXPECT_EQ(0, evq_queue_drain(self->queue, 0));
+	EXPECT_EQ(0, evq_subscription_run(self->sub));
+}
+
+static struct evq_subscription *to_quit;
+
+static void quit_handler(int signal)
+{
+	(void)signal;
+	evq_subscription_quit(to_quit);
+}
+
+TEST_F(lib, quit_in_a_signal_handler)
+{
+	struct sigaction action = { .sa_handler = quit_handler };
+	struct task task;
+
+	to_quit = self->sub;
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	task_start(&task, dispatch_thread, self->sub);
+	UNTIL(task.tid);
+	pthread_kill(task.thread, SIGUSR1);
+	EXPECT_EQ(1, task_join(&task));
+}
+
+/* A callback that stays until it is let go. */
+struct slow {
+	atomic_bool entered;
+	atomic_bool leave;
+	atomic_bool left;
+};
+
+static int slow_callback(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct slow *slow = data;
+
+	(void)event;
+	(void)payload;
+	atomic_store(&slow->entered, true);
+	UNTIL(atomic_load(&slow->leave));
+	atomic_store(&slow->left, true);
+	return 0;
+}
+
+struct removal {
+	struct evq_subscription *sub;
+	uint32_t number;
+};
+
+static int remove_thread(void *arg)
+{
+	struct removal *removal = arg;
+
+	return evq_subscription_unregister(removal->sub, removal->number);
+}
+
+TEST_F(lib, unregister_waits_for_the_callback)
+{
+	struct removal removal = { .sub = self->sub };
+	struct seen seen = { 0 };
+	struct slow slow = { 0 };
+	struct task runner, remover;
+	uint32_t other;
+
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, slow_callback, &slow,
+					       &removal.number));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 1, see, &seen, &other));
+	task_start(&runner, dispatch_thread, self->sub);
+	send_texts(self->queue, 0, 1);
+	UNTIL(slow.entered);
+	/* Another thread does not dispatch meanwhile, and another registration does not wait. */
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(0, evq_subscription_unregister(self->sub, other));
+	task_start(&remover, remove_thread, &removal);
+	UNTIL(subscription_info(evq_subscription_get_fd(self->sub)).nr_registrations == 0);
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+	EXPECT_FALSE(atomic_load(&remover.done));
+	atomic_store(&slow.leave, true);
+	EXPECT_EQ(0, task_join(&remover));
+	EXPECT_TRUE(atomic_load(&slow.left));
+	evq_subscription_quit(self->sub);
+	EXPECT_EQ(1, task_join(&runner));
+	EXPECT_EQ(0, seen.calls);
+}
+
+static int flood(void *arg)
+{
+	struct evq_queue *queue = arg;
+
+	for (int i = 0; i < 3000; i++)
+		CHECK_EQ(0, evq_queue_submit(queue, 0, 0, 0, "x", 1));
+	return evq_queue_drain(queue, 0);
+}
+
+/* Each registration's data is poisoned as soon as it may be. */
+TEST_F(lib, register_and_unregister_under_load)
+{
+	struct task runner, producer;
+	unsigned int rounds = 0;
+	struct evq_calls calls;
+	struct evq_subscription_info info;
+
+	task_start(&runner, dispatch_thread, self->sub);
+	task_start(&producer, flood, self->queue);
+	do {
+		struct seen *seen = calloc(1, sizeof(*seen));
+		uint32_t number;
+
+		ASSERT_NE(NULL, seen);
+		ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, seen, &number));
+		if (rounds % 3)
+			sched_yield();
+		ASSERT_EQ(0, evq_subscription_unregister(self->sub, number));
+		memset(seen, 0xff, sizeof(*seen));
+		free(seen);
+		rounds++;
+	} while (!atomic_load(&producer.done));
+	EXPECT_EQ(0, task_join(&producer));
+	EXPECT_EQ(0, task_join(&runner));
+	calls = calls_of(self->sub);
+	ASSERT_EQ(0, evq_subscription_get_info(self->sub, &info, sizeof(info)));
+	EXPECT_EQ(info.delivered, calls.called + calls.skipped);
+	EXPECT_EQ(info.matched, info.delivered + info.lost[EVQ_LOST_UNREGISTERED] +
+				info.lost[EVQ_LOST_OVERFLOW]);
+}
+
+TEST_F(lib, cookies)
+{
+	struct evq_buffer *buffer = evq_buffer_new(1);
+	const struct evq_event_record *event;
+	const struct evq_record *record;
+	struct seen seen = { 0 };
+	uint32_t number;
+
+	ASSERT_NE(NULL, buffer);
+	EXPECT_EQ(0, evq_subscription_read(self->sub, buffer));
+	EXPECT_EQ(0, evq_buffer_next(buffer, &record));
+	ASSERT_EQ(0, evq_subscription_register_cookie(self->sub, NULL, 0, 0xfeedfacecafebeef,
+						      &number));
+	send_texts(self->queue, 7, 1);
+	EXPECT_EQ(1, evq_subscription_read(self->sub, buffer));
+	ASSERT_EQ(1, evq_buffer_next(buffer, &record));
+	EXPECT_EQ(NULL, evq_record_gap(record));
+	event = evq_record_event(record);
+	ASSERT_NE(NULL, event);
+	EXPECT_EQ(0xfeedfacecafebeef, event->cookie);
+	EXPECT_EQ(number, event->registration);
+	EXPECT_EQ(7, event->type);
+	EXPECT_EQ(0, memcmp(evq_event_payload(event), "text 0", event->data_len));
+	EXPECT_EQ(0, evq_buffer_next(buffer, &record));
+
+	/* Dispatching leaves them out, and goes on to what has a callback. */
+	send_texts(self->queue, 7, 1);
+	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	send_texts(self->queue, 7, 1);
+	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(2, calls_of(self->sub).skipped);
+
+	EXPECT_EQ(0, evq_queue_abort(self->queue));
+	EXPECT_EQ(-1, evq_subscription_read(self->sub, buffer));
+	EXPECT_EQ(ESHUTDOWN, errno);
+	evq_buffer_free(buffer);
+	evq_buffer_free(NULL);
+}
+
+static int big_callback(void *data, const struct evq_event_record *event, const void *payload)
+{
+	uint32_t *len = data;
+
+	*len = payload_is(payload, event->data_len, 1) ? event->data_len : 0;
+	return 0;
+}
+
+TEST_F(lib, buffer_grows)
+{
+	char *payload = malloc(BIG);
+	struct evq_buffer *buffer = evq_buffer_new(1);
+	const struct evq_record *record;
+	uint32_t len = 0;
+
+	ASSERT_NE(NULL, payload);
+	payload_fill(payload, BIG, 1);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, big_callback, &len, NULL));
+	ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, payload, BIG));
+	queue_settle(evq_queue_get_fd(self->queue));
+	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(BIG, len);
+	ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, payload, BIG));
+	queue_settle(evq_queue_get_fd(self->queue));
+	EXPECT_EQ(1, evq_subscription_read(self->sub, buffer));
+	ASSERT_EQ(1, evq_buffer_next(buffer, &record));
+	EXPECT_EQ(BIG, evq_record_event(record)->data_len);
+	evq_buffer_free(buffer);
+	free(payload);
+}
+
+TEST_F(lib, adopted_subscription)
+{
+	int fd = dup(evq_subscription_get_fd(self->sub));
+	struct evq_subscription *sub = evq_subscription_from_fd(fd);
+	struct seen here = { 0 }, there = { 0 };
+
+	ASSERT_NE(NULL, sub);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &here, NULL));
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, see, &there, NULL));
+	send_texts(self->queue, 0, 1);
+	/* Whoever reads has both records, and a callback for one. */
+	EXPECT_EQ(1, evq_subscription_dispatch(sub));
+	EXPECT_EQ(1, there.calls);
+	EXPECT_EQ(0, here.calls);
+	EXPECT_EQ(1, calls_of(sub).skipped);
+	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	evq_subscription_close(sub);
+	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
+}
+
+TEST_F(lib, structures_of_another_age)
+{
+	struct {
+		struct evq_queue_info info;
+		char more[64];
+	} queue;
+	struct {
+		struct evq_subscription_info info;
+		char more[64];
+	} sub;
+	struct {
+		struct evq_calls calls;
+		char more[64];
+	} calls;
+	struct {
+		struct evq_features features;
+		char more[64];
+	} features;
+	static const char zeros[64];
+
+	memset(&queue, POISON, sizeof(queue));
+	memset(&sub, POISON, sizeof(sub));
+	memset(&calls, POISON, sizeof(calls));
+	memset(&features, POISON, sizeof(features));
+	ASSERT_EQ(0, evq_queue_get_info(self->queue, &queue.info, sizeof(queue)));
+	ASSERT_EQ(0, evq_subscription_get_info(self->sub, &sub.info, sizeof(sub)));
+	ASSERT_EQ(0, evq_subscription_get_calls(self->sub, &calls.calls, sizeof(calls)));
+	ASSERT_EQ(0, evq_features_get(evq_subscription_get_fd(self->sub), &features.features,
+				      sizeof(features)));
+	EXPECT_EQ(0, memcmp(queue.more, zeros, 64));
+	EXPECT_EQ(0, memcmp(sub.more, zeros, 64));
+	EXPECT_EQ(0, memcmp(calls.more, zeros, 64));
+	EXPECT_EQ(0, memcmp(features.more, zeros, 64));
+	EXPECT_EQ(BIG, queue.info.max_payload);
+	EXPECT_EQ(EVQ_RECORDS_DEFAULT, sub.info.max_records);
+	EXPECT_EQ(EVQ_ABI_VERSION, features.features.abi_version);
+
+	EXPECT_EQ(-1, evq_queue_get_info(self->queue, &queue.info, sizeof(queue.info) - 8));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_queue_get_info(self->queue, &queue.info, 1 << 20));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_subscription_get_calls(self->sub, &calls.calls, 8));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+/* Whatever is in the memory, nothing beyond it is looked at. */
+TEST(record_bounds)
+{
+	const size_t size = sizeof(struct evq_event_record) + 16;
+	char *edge = page_edge(PROT_NONE);
+	struct evq_event_record *event = (void *)(edge - size);
+	const struct evq_record *record = NULL;
+
+	memset(event, 0, size);
+	event->head.size = size;
+	event->head.kind = EVQ_RECORD_EVENT;
+	event->data_off = sizeof(*event);
+	event->data_len = 16;
+	ASSERT_EQ(1, evq_record_next(event, size, &record));
+	EXPECT_EQ(event, evq_record_event(record));
+	EXPECT_EQ(0, evq_record_next(event, size, &record));
+
+	event->data_len = 17;
+	EXPECT_EQ(NULL, evq_record_event(&event->head));
+	event->data_len = 16;
+	event->data_off = UINT32_MAX - 7;
+	EXPECT_EQ(NULL, evq_record_event(&event->head));
+	event->data_off = sizeof(*event) - 8;
+	EXPECT_EQ(NULL, evq_record_event(&event->head));
+	event->head.kind = EVQ_RECORD_GAP;
+	EXPECT_EQ(NULL, evq_record_gap(&event->head));
+	EXPECT_EQ(NULL, evq_record_event(&event->head));
+
+	for (__u32 bad = 0; bad < 2 * size; bad++) {
+		event->head.size = bad;
+		record = NULL;
+		EXPECT_EQ(bad >= 8 && bad <= size && bad % 8 == 0 ? 1 : -1,
+			  evq_record_next(event, size, &record));
+	}
+	record = NULL;
+	EXPECT_EQ(-1, evq_record_next(edge - 4, 4, &record));
+	EXPECT_EQ(EBADMSG, errno);
+	EXPECT_EQ(0, evq_record_next(edge, 0, &record));
+
+	for (int round = 0; round < 20000; round++) {
+		for (size_t i = 0; i < size; i++)
+			edge[(long)i - (long)size] = random_u64() % 3 ? 0 : random_below(128);
+		record = NULL;
+		while (evq_record_next(event, size, &record) > 0) {
+			const struct evq_event_record *e = evq_record_event(record);
+			volatile char last;
+
+			if (e && e->data_len)
+				last = ((char *)evq_event_payload(e))[e->data_len - 1];
+			if (evq_record_gap(record))
+				last = evq_record_gap(record)->lost[EVQ_LOST_SLOTS - 1];
+			(void)last;
+		}
+	}
+}
+
+TEST(words)
+{
+	EXPECT_STREQ("submit", evq_right_name(EVQ_RIGHT_SUBMIT));
+	EXPECT_EQ(NULL, evq_right_name(0));
+	EXPECT_STREQ("stopped", evq_state_name(EVQ_STATE_STOPPED));
+	EXPECT_EQ(NULL, evq_state_name(4));
+	EXPECT_STREQ("drop-newest", evq_policy_name(EVQ_POLICY_DROP_NEWEST));
+	EXPECT_EQ(NULL, evq_policy_name(UINT32_MAX));
+	EXPECT_STREQ("overflow", evq_lost_name(EVQ_LOST_OVERFLOW));
+	EXPECT_EQ(NULL, evq_lost_name(EVQ_LOST_SLOTS));
+	EXPECT_STREQ("queue", evq_scope_name(EVQ_SCOPE_QUEUE));
+	EXPECT_EQ(NULL, evq_scope_name(2));
+	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_OPEN, ENOENT), "insmod"));
+	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_CREATE, ENOENT), "insmod"));
+	EXPECT_STREQ(strerror(ENOENT), evq_strerror(EVQ_OPERATION_OTHER, ENOENT));
+	EXPECT_STREQ(strerror(EFAULT), evq_strerror(EVQ_OPERATION_READ, EFAULT));
+	EXPECT_EQ('0', evq_version()[0]);
+}
+
+/* Every cause that the kernel knows has a name here. */
+TEST_F(lib, causes_have_names)
+{
+	struct evq_features features;
+
+	ASSERT_EQ(0, evq_features_get(evq_queue_get_fd(self->queue), &features, sizeof(features)));
+	for (uint32_t cause = 0; cause < features.nr_causes; cause++)
+		EXPECT_NE(NULL, evq_lost_name(cause));
+}
+
+TEST_HARNESS_MAIN
