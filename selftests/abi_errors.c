@@ -1,0 +1,1273 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything that a caller can get wrong, one thing at a time in a call that
+ * is otherwise valid. The errno is the header's, outputs are as they were, and
+ * neither the queue, its ledger, its subscription nor this process's file
+ * descriptors have changed.
+ */
+#include <linux/capability.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "evq_harness.h"
+
+#define PAGE 4096
+#define MAX_PAYLOAD 64
+#define KERNEL_ADDRESS 0xffffffff80000000ULL
+
+enum kind { DEVICE_FD, QUEUE_FD, SUB_FD, KINDS };
+
+/* What the calls are made on: nothing in it moves by itself. */
+struct world {
+	int fd[KINDS];
+	__u32 registration;
+	struct evq_event_desc events[2];
+	char data[MAX_PAYLOAD];
+};
+
+static void world_make(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->fd[DEVICE_FD] = device_open(O_RDWR);
+	w->fd[QUEUE_FD] = queue_create(1024, MAX_PAYLOAD, EVQ_QUEUE_PAUSED);
+	w->fd[SUB_FD] =
+		subscribe(w->fd[QUEUE_FD], EVQ_POLICY_DROP_OLDEST, 0, 0);
+	w->registration = register_for(w->fd[SUB_FD], .match = 0);
+	submit_ids(w->fd[QUEUE_FD], 1, 3);
+	for (size_t i = 0; i < ARRAY_SIZE(w->events); i++) {
+		w->events[i].data_ptr = (uintptr_t)w->data;
+		w->events[i].data_len = sizeof(w->data);
+	}
+}
+
+/* All that an error must leave as it is. */
+struct snapshot {
+	struct evq_queue_info queue, default_queue;
+	struct evq_subscription_info sub;
+	int fds;
+};
+
+static struct snapshot snapshot(struct world *w)
+{
+	struct snapshot s;
+
+	memset(&s, 0, sizeof(s));
+	s.queue = queue_info(w->fd[QUEUE_FD]);
+	s.default_queue = queue_info(w->fd[DEVICE_FD]);
+	s.sub = subscription_info(w->fd[SUB_FD]);
+	s.fds = open_fds();
+	return s;
+}
+
+static bool unchanged(struct world *w, const struct snapshot *before)
+{
+	struct snapshot now = snapshot(w);
+
+	return !memcmp(&now, before, sizeof(now));
+}
+
+/* Valid arguments of each command */
+
+union argument {
+	struct evq_features features;
+	struct evq_queue_create create;
+	struct evq_queue_handle handle;
+	struct evq_queue_info queue_info;
+	struct evq_queue_set set;
+	struct evq_queue_control control;
+	struct evq_submit submit;
+	struct evq_subscribe subscribe;
+	struct evq_register reg;
+	struct evq_unregister unregister;
+	struct evq_subscription_info subscription_info;
+	char bytes[PAGE];
+};
+
+enum command {
+	FEATURES,
+	QUEUE_CREATE,
+	QUEUE_HANDLE,
+	QUEUE_INFO,
+	QUEUE_SET,
+	QUEUE_CONTROL,
+	SUBMIT,
+	SUBSCRIBE,
+	REGISTER,
+	UNREGISTER,
+	SUBSCRIPTION_INFO,
+	COMMANDS
+};
+
+static const struct {
+	unsigned int cmd;
+	/* the kinds of fd that it works on */
+	bool on[KINDS];
+} commands[COMMANDS] = {
+	[FEATURES] = { EVQ_IOC_FEATURES, { 1, 1, 1 } },
+	[QUEUE_CREATE] = { EVQ_IOC_QUEUE_CREATE, { 1, 0, 0 } },
+	[QUEUE_HANDLE] = { EVQ_IOC_QUEUE_HANDLE, { 1, 1, 0 } },
+	[QUEUE_INFO] = { EVQ_IOC_QUEUE_INFO, { 1, 1, 0 } },
+	[QUEUE_SET] = { EVQ_IOC_QUEUE_SET, { 1, 1, 0 } },
+	[QUEUE_CONTROL] = { EVQ_IOC_QUEUE_CONTROL, { 1, 1, 0 } },
+	[SUBMIT] = { EVQ_IOC_SUBMIT, { 1, 1, 0 } },
+	[SUBSCRIBE] = { EVQ_IOC_SUBSCRIBE, { 1, 1, 0 } },
+	[REGISTER] = { EVQ_IOC_REGISTER, { 0, 0, 1 } },
+	[UNREGISTER] = { EVQ_IOC_UNREGISTER, { 0, 0, 1 } },
+	[SUBSCRIPTION_INFO] = { EVQ_IOC_SUBSCRIPTION_INFO, { 0, 0, 1 } },
+};
+
+/* The fd on which a command is tried: the anonymous queue where possible. */
+static int right_fd(struct world *w, enum command c)
+{
+	int kind = QUEUE_FD;
+
+	while (!commands[c].on[kind])
+		kind = (kind + 1) % KINDS;
+	return w->fd[kind];
+}
+
+static void fill(struct world *w, enum command c, union argument *a)
+{
+	memset(a, 0, sizeof(*a));
+	switch (c) {
+	case QUEUE_CREATE:
+		a->create.out_fd = 0xa5a5a5a5;
+		break;
+	case QUEUE_HANDLE:
+		a->handle.rights = EVQ_RIGHT_SUBMIT;
+		a->handle.out_fd = 0xa5a5a5a5;
+		break;
+	case QUEUE_CONTROL:
+		a->control.op = EVQ_CONTROL_PAUSE;
+		break;
+	case SUBMIT:
+		a->submit.events_ptr = (uintptr_t)w->events;
+		a->submit.nr_events = ARRAY_SIZE(w->events);
+		a->submit.event_size = sizeof(w->events[0]);
+		a->submit.flags = EVQ_SUBMIT_NONBLOCK;
+		a->submit.nr_taken = 0xa5a5a5a5;
+		break;
+	case SUBSCRIBE:
+		a->subscribe.out_fd = 0xa5a5a5a5;
+		break;
+	case REGISTER:
+		a->reg.match = EVQ_MATCH_PRIORITY;
+		a->reg.priority_max = EVQ_LEVELS - 1;
+		a->reg.registration = 0xa5a5a5a5;
+		a->reg.first_seq = 0xa5a5a5a5;
+		break;
+	case UNREGISTER:
+		a->unregister.registration = w->registration;
+		break;
+	case QUEUE_SET:
+		break;
+	default:
+		/* Nothing goes in; what comes out must be all of it. */
+		memset(a, POISON, _IOC_SIZE(commands[c].cmd));
+		break;
+	}
+}
+
+/* The call did what it should; takes that back as far as the next needs it. */
+static void undo(struct world *w, enum command c, union argument *a)
+{
+	switch (c) {
+	case QUEUE_CREATE:
+		CHECK(!close(a->create.out_fd));
+		break;
+	case QUEUE_HANDLE:
+		CHECK(!close(a->handle.out_fd));
+		break;
+	case SUBMIT:
+		CHECK_EQ(ARRAY_SIZE(w->events), a->submit.nr_taken);
+		break;
+	case SUBSCRIBE:
+		CHECK(!close(a->subscribe.out_fd));
+		break;
+	case REGISTER:
+		CHECK_EQ(0, unregister(w->fd[SUB_FD], a->reg.registration));
+		break;
+	case UNREGISTER:
+		w->registration = register_for(w->fd[SUB_FD], .match = 0);
+		break;
+	default:
+		break;
+	}
+}
+
+FIXTURE(command)
+{
+	struct world w;
+	union argument a;
+};
+
+FIXTURE_VARIANT(command)
+{
+	enum command c;
+};
+
+#define VARIANT(name)                      \
+	FIXTURE_VARIANT_ADD(command, name) \
+	{                                  \
+		.c = name                  \
+	}
+VARIANT(FEATURES);
+VARIANT(QUEUE_CREATE);
+VARIANT(QUEUE_HANDLE);
+VARIANT(QUEUE_INFO);
+VARIANT(QUEUE_SET);
+VARIANT(QUEUE_CONTROL);
+VARIANT(SUBMIT);
+VARIANT(SUBSCRIBE);
+VARIANT(REGISTER);
+VARIANT(UNREGISTER);
+VARIANT(SUBSCRIPTION_INFO);
+
+FIXTURE_SETUP(command)
+{
+	world_make(&self->w);
+	fill(&self->w, variant->c, &self->a);
+}
+
+FIXTURE_TEARDOWN(command)
+{
+}
+
+/* The command with another size */
+static unsigned int sized(unsigned int cmd, size_t size)
+{
+	return _IOC(_IOC_DIR(cmd), _IOC_TYPE(cmd), _IOC_NR(cmd), size);
+}
+
+/* The command with another direction */
+static unsigned int directed(unsigned int cmd, unsigned int dir)
+{
+	return _IOC(dir, _IOC_TYPE(cmd), _IOC_NR(cmd), _IOC_SIZE(cmd));
+}
+
+/* The call must fail so, leave its argument alone and change nothing. */
+static void refused(struct world *w, int fd, unsigned int cmd,
+		    union argument *a, int err, const char *what)
+{
+	struct snapshot before = snapshot(w);
+	union argument copy = *a;
+	int ret = call(fd, cmd, a);
+
+	if (ret != -err)
+		fail_at(__FILE__, __LINE__, "command 0x%x, %s: %d, not %d", cmd,
+			what, ret, -err);
+	if (memcmp(&copy, a, sizeof(copy)))
+		fail_at(__FILE__, __LINE__, "command 0x%x, %s: wrote", cmd,
+			what);
+	if (!unchanged(w, &before))
+		fail_at(__FILE__, __LINE__, "command 0x%x, %s: had an effect",
+			cmd, what);
+}
+
+TEST_F(command, valid)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int fd = right_fd(&self->w, variant->c);
+
+	/* Twice, as the first could have broken something. */
+	for (int i = 0; i < 2; i++) {
+		fill(&self->w, variant->c, &self->a);
+		ASSERT_EQ(0, call(fd, cmd, &self->a));
+		undo(&self->w, variant->c, &self->a);
+	}
+}
+
+TEST_F(command, writes_no_more_than_its_size)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	size_t size = _IOC_SIZE(cmd);
+
+	memset(self->a.bytes + size, POISON, PAGE - size);
+	ASSERT_EQ(0, call(right_fd(&self->w, variant->c), cmd, &self->a));
+	for (size_t i = size; i < PAGE; i++)
+		ASSERT_EQ((char)POISON, self->a.bytes[i]);
+}
+
+TEST_F(command, shorter_than_its_first_version)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	size_t size = _IOC_SIZE(cmd);
+	size_t sizes[] = { size - 1, size - 4, size - 8, 1, 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		refused(&self->w, right_fd(&self->w, variant->c),
+			sized(cmd, sizes[i]), &self->a, EINVAL, "short");
+}
+
+/* A program built against a newer header that does not use what is new */
+TEST_F(command, longer_with_zeroes)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	size_t size = _IOC_SIZE(cmd);
+	size_t sizes[] = { size + 1, size + 8, size + 128, PAGE };
+	int fd = right_fd(&self->w, variant->c);
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		fill(&self->w, variant->c, &self->a);
+		ASSERT_EQ(0, call(fd, sized(cmd, sizes[i]), &self->a))
+		TH_LOG("size %zu", sizes[i]);
+		undo(&self->w, variant->c, &self->a);
+		for (size_t k = size; k < PAGE; k++)
+			ASSERT_EQ(0, self->a.bytes[k]);
+	}
+}
+
+/* ... and one that does */
+TEST_F(command, longer_with_something_unknown)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	size_t size = _IOC_SIZE(cmd);
+	size_t sizes[] = { size + 1, size + 8, PAGE };
+	int fd = right_fd(&self->w, variant->c);
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		/* in the first byte that is not known, and in the last */
+		size_t at[] = { size, sizes[i] - 1 };
+
+		for (size_t k = 0; k < ARRAY_SIZE(at); k++) {
+			fill(&self->w, variant->c, &self->a);
+			self->a.bytes[at[k]] = 1;
+			if (_IOC_DIR(cmd) & _IOC_WRITE) {
+				refused(&self->w, fd, sized(cmd, sizes[i]),
+					&self->a, E2BIG, "unknown");
+				continue;
+			}
+			/* Nothing goes in; what is not known comes out zero. */
+			ASSERT_EQ(0, call(fd, sized(cmd, sizes[i]), &self->a));
+			ASSERT_EQ(0, self->a.bytes[at[k]]);
+		}
+	}
+}
+
+TEST_F(command, wrong_direction)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int fd = right_fd(&self->w, variant->c);
+
+	for (unsigned int dir = 0; dir < 4; dir++)
+		if (dir != _IOC_DIR(cmd))
+			refused(&self->w, fd, directed(cmd, dir), &self->a,
+				ENOTTY, "direction");
+}
+
+TEST_F(command, wrong_magic)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int fd = right_fd(&self->w, variant->c);
+
+	refused(&self->w, fd, cmd ^ (1 << _IOC_TYPESHIFT), &self->a, ENOTTY,
+		"magic");
+}
+
+TEST_F(command, wrong_kind_of_fd)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+
+	for (int kind = 0; kind < KINDS; kind++)
+		if (!commands[variant->c].on[kind])
+			refused(&self->w, self->w.fd[kind], cmd, &self->a,
+				ENOTTY, "kind of fd");
+}
+
+TEST_F(command, foreign_fd)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int null = open("/dev/null", O_RDWR);
+	int epoll = epoll_create1(0);
+	int pipes[2], path, closed;
+
+	ASSERT_EQ(0, pipe(pipes));
+	refused(&self->w, null, cmd, &self->a, ENOTTY, "/dev/null");
+	refused(&self->w, pipes[0], cmd, &self->a, ENOTTY, "pipe");
+	refused(&self->w, epoll, cmd, &self->a, ENOTTY, "epoll");
+	path = open(DEVICE, O_PATH);
+	ASSERT_LE(0, path);
+	refused(&self->w, path, cmd, &self->a, EBADF, "O_PATH");
+	closed = dup(right_fd(&self->w, variant->c));
+	close(closed);
+	refused(&self->w, closed, cmd, &self->a, EBADF, "closed");
+	refused(&self->w, -1, cmd, &self->a, EBADF, "-1");
+}
+
+TEST_F(command, bad_address)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int fd = right_fd(&self->w, variant->c);
+	struct snapshot before = snapshot(&self->w);
+	size_t size = _IOC_SIZE(cmd);
+	char *edge = page_edge(PROT_NONE);
+	char *hole = page_edge(PROT_READ);
+
+	ASSERT_EQ(0, munmap(hole, PAGE));
+	EXPECT_EQ(-EFAULT, call(fd, cmd, NULL));
+	EXPECT_EQ(-EFAULT, call(fd, cmd, (void *)1));
+	EXPECT_EQ(-EFAULT, call(fd, cmd, (void *)(uintptr_t)KERNEL_ADDRESS));
+	EXPECT_EQ(-EFAULT, call(fd, cmd, edge));
+	EXPECT_EQ(-EFAULT, call(fd, cmd, hole));
+	for (size_t k = 1; k < size; k += 7) {
+		/* with k bytes that are there */
+		memcpy(edge - k, &self->a, k);
+		EXPECT_EQ(-EFAULT, call(fd, cmd, edge - k));
+		memcpy(hole - k, &self->a, k);
+		EXPECT_EQ(-EFAULT, call(fd, cmd, hole - k));
+	}
+	EXPECT_TRUE(unchanged(&self->w, &before));
+	/* All of it there, though not a byte more: fine, and unaligned too. */
+	memcpy(edge - size, &self->a, size);
+	EXPECT_EQ(0, call(fd, cmd, edge - size));
+	undo(&self->w, variant->c, (void *)(edge - size));
+}
+
+TEST_F(command, unaligned_address)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	char buf[sizeof(union argument) + 1];
+
+	memcpy(buf + 1, &self->a, sizeof(self->a));
+	ASSERT_EQ(0, call(right_fd(&self->w, variant->c), cmd, buf + 1));
+	memcpy(&self->a, buf + 1, sizeof(self->a));
+	undo(&self->w, variant->c, &self->a);
+}
+
+/* What cannot be answered is not done. */
+TEST_F(command, argument_cannot_be_written)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int fd = right_fd(&self->w, variant->c);
+	size_t size = _IOC_SIZE(cmd);
+	struct snapshot before;
+	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, p);
+	memcpy(p, &self->a, size);
+	ASSERT_EQ(0, mprotect(p, PAGE, PROT_READ));
+	before = snapshot(&self->w);
+	if (_IOC_DIR(cmd) & _IOC_READ) {
+		ASSERT_EQ(-EFAULT, call(fd, cmd, p));
+		EXPECT_TRUE(unchanged(&self->w, &before));
+	} else {
+		ASSERT_EQ(0, call(fd, cmd, p));
+		undo(&self->w, variant->c, &self->a);
+	}
+}
+
+/* ... nor where only its second half cannot: results are at the end */
+TEST_F(command, end_of_argument_cannot_be_written)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	int fd = right_fd(&self->w, variant->c);
+	size_t size = _IOC_SIZE(cmd);
+	struct snapshot before;
+	char *p = page_edge(PROT_READ | PROT_WRITE) - size / 2;
+
+	if (!(_IOC_DIR(cmd) & _IOC_READ))
+		SKIP(return, "nothing is written");
+	memcpy(p, &self->a, size);
+	ASSERT_EQ(0, mprotect(p + size / 2, PAGE, PROT_READ));
+	before = snapshot(&self->w);
+	EXPECT_EQ(-EFAULT, call(fd, cmd, p));
+	EXPECT_TRUE(unchanged(&self->w, &before));
+}
+
+/* Fields that only one value may be in, or only some bits */
+
+FIXTURE(field)
+{
+	struct world w;
+	union argument a;
+};
+
+FIXTURE_VARIANT(field)
+{
+	enum command c;
+	size_t at;
+	__u32 known;
+};
+
+#define VARIANT_FIELD(command, type, member, bits)                 \
+	FIXTURE_VARIANT_ADD(field, type##_##member)                \
+	{                                                          \
+		.c = command, .at = offsetof(struct type, member), \
+		.known = (bits),                                   \
+	}
+VARIANT_FIELD(QUEUE_CREATE, evq_queue_create, flags, EVQ_QUEUE_PAUSED);
+VARIANT_FIELD(QUEUE_HANDLE, evq_queue_handle, flags, 0);
+VARIANT_FIELD(QUEUE_HANDLE, evq_queue_handle, reserved, 0);
+VARIANT_FIELD(QUEUE_HANDLE, evq_queue_handle, rights, RIGHTS_ALL);
+VARIANT_FIELD(QUEUE_SET, evq_queue_set, flags, 0);
+VARIANT_FIELD(QUEUE_SET, evq_queue_set, reserved, 0);
+VARIANT_FIELD(QUEUE_CONTROL, evq_queue_control, flags, 0);
+VARIANT_FIELD(SUBMIT, evq_submit, flags,
+	      EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS);
+VARIANT_FIELD(SUBSCRIBE, evq_subscribe, flags, 0);
+VARIANT_FIELD(SUBSCRIBE, evq_subscribe, reserved, 0);
+VARIANT_FIELD(REGISTER, evq_register, match,
+	      EVQ_MATCH_ID | EVQ_MATCH_TYPE | EVQ_MATCH_KEY |
+		      EVQ_MATCH_PRIORITY);
+VARIANT_FIELD(REGISTER, evq_register, flags, 0);
+VARIANT_FIELD(REGISTER, evq_register, reserved, 0);
+VARIANT_FIELD(UNREGISTER, evq_unregister, flags, 0);
+
+FIXTURE_SETUP(field)
+{
+	world_make(&self->w);
+}
+
+FIXTURE_TEARDOWN(field)
+{
+}
+
+TEST_F(field, every_unknown_bit)
+{
+	unsigned int cmd = commands[variant->c].cmd;
+	__u32 value;
+
+	for (int bit = 0; bit < 32; bit++) {
+		if (variant->known & (1U << bit))
+			continue;
+		fill(&self->w, variant->c, &self->a);
+		memcpy(&value, self->a.bytes + variant->at, sizeof(value));
+		value |= 1U << bit;
+		memcpy(self->a.bytes + variant->at, &value, sizeof(value));
+		refused(&self->w, right_fd(&self->w, variant->c), cmd, &self->a,
+			EINVAL, "unknown bit");
+	}
+}
+
+/* Values out of their range */
+
+FIXTURE(values)
+{
+	struct world w;
+	union argument a;
+};
+
+FIXTURE_SETUP(values)
+{
+	world_make(&self->w);
+}
+
+FIXTURE_TEARDOWN(values)
+{
+}
+
+/* One command with one assignment made to its valid argument */
+#define REFUSED(err, command, assignment)                            \
+	do {                                                         \
+		union argument *a = &self->a;                        \
+								     \
+		fill(&self->w, command, a);                          \
+		assignment;                                          \
+		refused(&self->w, right_fd(&self->w, command),       \
+			commands[command].cmd, a, err, #assignment); \
+	} while (0)
+
+#define ACCEPTED(command, assignment)                          \
+	do {                                                   \
+		union argument *a = &self->a;                  \
+							       \
+		fill(&self->w, command, a);                    \
+		assignment;                                    \
+		ASSERT_EQ(0, call(right_fd(&self->w, command), \
+				  commands[command].cmd, a))   \
+		TH_LOG("%s", #assignment);                     \
+		undo(&self->w, command, a);                    \
+	} while (0)
+
+TEST_F(values, queue_create)
+{
+	ACCEPTED(QUEUE_CREATE, a->create.capacity = 1);
+	ACCEPTED(QUEUE_CREATE, a->create.capacity = EVQ_CAPACITY_MAX);
+	REFUSED(EINVAL, QUEUE_CREATE,
+		a->create.capacity = EVQ_CAPACITY_MAX + 1);
+	REFUSED(EINVAL, QUEUE_CREATE, a->create.capacity = ~0U);
+	ACCEPTED(QUEUE_CREATE, a->create.max_payload = 1);
+	ACCEPTED(QUEUE_CREATE, a->create.max_payload = EVQ_PAYLOAD_MAX);
+	REFUSED(EINVAL, QUEUE_CREATE,
+		a->create.max_payload = EVQ_PAYLOAD_MAX + 1);
+	REFUSED(EINVAL, QUEUE_CREATE, a->create.max_payload = ~0U);
+}
+
+TEST_F(values, queue_handle)
+{
+	ACCEPTED(QUEUE_HANDLE, a->handle.rights = RIGHTS_ALL);
+	ACCEPTED(QUEUE_HANDLE, a->handle.rights = EVQ_RIGHT_CONTROL);
+	REFUSED(EINVAL, QUEUE_HANDLE, a->handle.rights = 0);
+}
+
+TEST_F(values, queue_set)
+{
+	REFUSED(EINVAL, QUEUE_SET, a->set.capacity = EVQ_CAPACITY_MAX + 1);
+	REFUSED(EINVAL, QUEUE_SET, a->set.capacity = ~0U);
+	REFUSED(EINVAL, QUEUE_SET, a->set.max_payload = EVQ_PAYLOAD_MAX + 1);
+	REFUSED(EINVAL, QUEUE_SET, a->set.max_payload = ~0U);
+	/* One good and one bad change nothing either. */
+	REFUSED(EINVAL, QUEUE_SET, a->set.capacity = 7;
+		a->set.max_payload = ~0U);
+	ACCEPTED(QUEUE_SET, a->set.capacity = EVQ_CAPACITY_MAX);
+	ACCEPTED(QUEUE_SET, a->set.max_payload = EVQ_PAYLOAD_MAX);
+	ACCEPTED(QUEUE_SET, a->set.capacity = 1);
+	ACCEPTED(QUEUE_SET, a->set.max_payload = 1);
+}
+
+TEST_F(values, queue_control)
+{
+	REFUSED(EINVAL, QUEUE_CONTROL, a->control.op = 0);
+	REFUSED(EINVAL, QUEUE_CONTROL, a->control.op = EVQ_CONTROL_ABORT + 1);
+	REFUSED(EINVAL, QUEUE_CONTROL, a->control.op = ~0U);
+	REFUSED(EINVAL, QUEUE_CONTROL, a->control.deadline_ns = 1);
+	REFUSED(EINVAL, QUEUE_CONTROL, a->control.op = EVQ_CONTROL_START;
+		a->control.deadline_ns = 1);
+	REFUSED(EINVAL, QUEUE_CONTROL, a->control.op = EVQ_CONTROL_ABORT;
+		a->control.deadline_ns = ~0ULL);
+}
+
+TEST_F(values, submit)
+{
+	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = 0);
+	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = EVQ_SUBMIT_MAX + 1);
+	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = ~0U);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 0);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 8);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 48);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 55);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 57);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 60);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 4104);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 0xfffffff8);
+	/* 56 * 0x4924925 is 280 in 32 bits, 8 * 0x20000001 is 8. */
+	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = 0x4924925);
+	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = 0x20000001;
+		a->submit.event_size = 8);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = 0);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = 8);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = KERNEL_ADDRESS);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL - 55);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = 0xa5a5a5a5a5a5a5a5);
+	/* An array of 1024 that wraps around the end of memory */
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL - 4095;
+		a->submit.nr_events = EVQ_SUBMIT_MAX);
+	ACCEPTED(SUBMIT, a->submit.deadline_ns = 1);
+	ACCEPTED(SUBMIT, a->submit.deadline_ns = ~0ULL);
+}
+
+TEST_F(values, submit_limit)
+{
+	static struct evq_event_desc events[EVQ_SUBMIT_MAX + 1];
+	int queue = queue_paused(EVQ_SUBMIT_MAX + 1);
+
+	EXPECT_EQ(EVQ_SUBMIT_MAX, submit(queue, events, EVQ_SUBMIT_MAX, 0, 0));
+	EXPECT_EQ(-EINVAL, submit(queue, events, EVQ_SUBMIT_MAX + 1, 0, 0));
+	EXPECT_EQ(EVQ_SUBMIT_MAX, queue_info(queue).accepted);
+}
+
+TEST_F(values, event_size)
+{
+	static char array[2 * 4096];
+	__u32 sizes[] = { 56, 64, 72, 4088, 4096 };
+	__u64 accepted;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		__u32 size = sizes[i];
+		struct evq_event_desc *second = (void *)(array + size);
+
+		memset(array, 0, sizeof(array));
+		second->id = 1000 + size;
+		ACCEPTED(SUBMIT, a->submit.events_ptr = (uintptr_t)array;
+			 a->submit.event_size = size);
+		if (size == sizeof(*second))
+			continue;
+		/* unknown in the first: nothing is taken */
+		array[sizeof(*second)] = 1;
+		REFUSED(E2BIG, SUBMIT, a->submit.events_ptr = (uintptr_t)array;
+			a->submit.event_size = size);
+		array[sizeof(*second)] = 0;
+		array[size - 1] = 1;
+		REFUSED(E2BIG, SUBMIT, a->submit.events_ptr = (uintptr_t)array;
+			a->submit.event_size = size);
+		array[size - 1] = 0;
+		/* unknown in the second: the first is */
+		array[2 * size - 1] = 1;
+		accepted = queue_info(self->w.fd[QUEUE_FD]).accepted;
+		fill(&self->w, SUBMIT, &self->a);
+		self->a.submit.events_ptr = (uintptr_t)array;
+		self->a.submit.event_size = size;
+		ASSERT_EQ(0,
+			  call(self->w.fd[QUEUE_FD], EVQ_IOC_SUBMIT, &self->a));
+		ASSERT_EQ(1, self->a.submit.nr_taken);
+		ASSERT_EQ(accepted + 1,
+			  queue_info(self->w.fd[QUEUE_FD]).accepted);
+	}
+}
+
+TEST_F(values, subscribe)
+{
+	ACCEPTED(SUBSCRIBE, a->subscribe.policy = EVQ_POLICY_DROP_NEWEST);
+	REFUSED(EINVAL, SUBSCRIBE,
+		a->subscribe.policy = EVQ_POLICY_DROP_NEWEST + 1);
+	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.policy = ~0U);
+	ACCEPTED(SUBSCRIBE, a->subscribe.max_records = 1);
+	ACCEPTED(SUBSCRIBE, a->subscribe.max_records = EVQ_RECORDS_MAX);
+	REFUSED(EINVAL, SUBSCRIBE,
+		a->subscribe.max_records = EVQ_RECORDS_MAX + 1);
+	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.max_records = ~0U);
+	ACCEPTED(SUBSCRIBE, a->subscribe.max_bytes = 1);
+	ACCEPTED(SUBSCRIBE, a->subscribe.max_bytes = EVQ_BYTES_MAX);
+	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.max_bytes = EVQ_BYTES_MAX + 1);
+	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.max_bytes = ~0U);
+}
+
+TEST_F(values, register)
+{
+	ACCEPTED(REGISTER, a->reg.match = 0; a->reg.priority_max = 0);
+	ACCEPTED(REGISTER, a->reg.order = INT32_MIN);
+	ACCEPTED(REGISTER, a->reg.order = INT32_MAX);
+	ACCEPTED(REGISTER, a->reg.cookie = ~0ULL);
+	ACCEPTED(REGISTER, a->reg.priority_min = EVQ_LEVELS - 1);
+	ACCEPTED(REGISTER, a->reg.priority_max = 0);
+	ACCEPTED(REGISTER, a->reg.match |= EVQ_MATCH_ID);
+	ACCEPTED(REGISTER, a->reg.match |= EVQ_MATCH_ID; a->reg.id = ~0ULL);
+	REFUSED(EINVAL, REGISTER, a->reg.priority_max = EVQ_LEVELS);
+	REFUSED(EINVAL, REGISTER, a->reg.priority_max = ~0U);
+	REFUSED(EINVAL, REGISTER, a->reg.priority_min = EVQ_LEVELS;
+		a->reg.priority_max = EVQ_LEVELS);
+	REFUSED(EINVAL, REGISTER, a->reg.priority_min = 33;
+		a->reg.priority_max = 32);
+	/* what does not restrict is zero */
+	REFUSED(EINVAL, REGISTER, a->reg.id = 1);
+	REFUSED(EINVAL, REGISTER, a->reg.id = 1ULL << 63);
+	REFUSED(EINVAL, REGISTER, a->reg.key = 1);
+	REFUSED(EINVAL, REGISTER, a->reg.key = 1ULL << 32);
+	REFUSED(EINVAL, REGISTER, a->reg.type = 1);
+	REFUSED(EINVAL, REGISTER, a->reg.match = 0);
+	REFUSED(EINVAL, REGISTER, a->reg.match = 0; a->reg.priority_min = 1;
+		a->reg.priority_max = 0);
+}
+
+TEST_F(values, unregister)
+{
+	__u32 gone = register_for(self->w.fd[SUB_FD], .match = 0);
+
+	ASSERT_EQ(0, unregister(self->w.fd[SUB_FD], gone));
+	REFUSED(ENOENT, UNREGISTER, a->unregister.registration = gone);
+	REFUSED(ENOENT, UNREGISTER, a->unregister.registration = gone + 1);
+	REFUSED(ENOENT, UNREGISTER, a->unregister.registration = ~0U);
+	/* a number is not used again */
+	EXPECT_NE(gone, register_for(self->w.fd[SUB_FD], .match = 0));
+	REFUSED(ENOENT, UNREGISTER, a->unregister.registration = gone);
+}
+
+/* Descriptions of events: bad in the first, bad in the second */
+
+static void bad_event(struct world *w, int err, const char *what)
+{
+	int queue = w->fd[QUEUE_FD];
+	struct evq_event_desc bad = w->events[0];
+	struct snapshot before = snapshot(w);
+	int ret = submit(queue, w->events, 2, 0, 0);
+
+	if (ret != -err)
+		fail_at(__FILE__, __LINE__, "%s: %d, not %d", what, ret, -err);
+	if (!unchanged(w, &before))
+		fail_at(__FILE__, __LINE__, "%s: had an effect", what);
+
+	w->events[0] = w->events[1];
+	w->events[1] = bad;
+	ret = submit(queue, w->events, 2, 0, 0);
+	if (ret != 1)
+		fail_at(__FILE__, __LINE__, "%s in the second: took %d", what,
+			ret);
+	CHECK_EQ(before.queue.accepted + 1, queue_info(queue).accepted);
+	/* the rest says why */
+	ret = submit(queue, &w->events[1], 1, 0, 0);
+	if (ret != -err)
+		fail_at(__FILE__, __LINE__, "%s as rest: %d, not %d", what, ret,
+			-err);
+	CHECK_EQ(before.queue.accepted + 1, queue_info(queue).accepted);
+	w->events[1] = w->events[0];
+}
+
+#define BAD_EVENT(err, assignment)                             \
+	do {                                                   \
+		struct evq_event_desc *e = &self->w.events[0]; \
+							       \
+		assignment;                                    \
+		bad_event(&self->w, err, #assignment);         \
+	} while (0)
+
+TEST_F(values, event)
+{
+	char *edge = page_edge(PROT_NONE);
+
+	for (int bit = 0; bit < 32; bit++) {
+		BAD_EVENT(EINVAL, e->flags = 1U << bit);
+		BAD_EVENT(EINVAL, e->reserved = 1U << bit);
+	}
+	BAD_EVENT(EINVAL, e->priority = EVQ_LEVELS);
+	BAD_EVENT(EINVAL, e->priority = ~0U);
+	BAD_EVENT(EMSGSIZE, e->data_len = MAX_PAYLOAD + 1);
+	BAD_EVENT(EMSGSIZE, e->data_len = ~0U);
+	BAD_EVENT(EMSGSIZE, e->data_len = 1U << 31);
+	BAD_EVENT(EFAULT, e->data_ptr = 0);
+	BAD_EVENT(EFAULT, e->data_ptr = (uintptr_t)edge);
+	BAD_EVENT(EFAULT, e->data_ptr = (uintptr_t)edge - MAX_PAYLOAD + 1);
+	BAD_EVENT(EFAULT, e->data_ptr = KERNEL_ADDRESS);
+	BAD_EVENT(EFAULT, e->data_ptr = ~0ULL);
+	BAD_EVENT(EFAULT, e->data_ptr = ~0ULL - MAX_PAYLOAD + 1);
+	BAD_EVENT(EFAULT, e->data_ptr = 0xa5a5a5a5a5a5a5a5);
+}
+
+TEST_F(values, event_limits)
+{
+	struct evq_event_desc *e = self->w.events;
+	char *edge = page_edge(PROT_NONE);
+	int queue = self->w.fd[QUEUE_FD];
+
+	/* ends exactly where memory ends */
+	e->data_ptr = (uintptr_t)edge - MAX_PAYLOAD;
+	EXPECT_EQ(1, submit(queue, e, 1, 0, 0));
+	/* nothing to read: the address does not matter */
+	e->data_len = 0;
+	e->data_ptr = KERNEL_ADDRESS;
+	EXPECT_EQ(1, submit(queue, e, 1, 0, 0));
+	e->data_ptr = 0;
+	EXPECT_EQ(1, submit(queue, e, 1, 0, 0));
+	e->priority = EVQ_LEVELS - 1;
+	e->id = ~0ULL;
+	e->key = ~0ULL;
+	e->type = ~0U;
+	/* results of an earlier call */
+	e->seq = ~0ULL;
+	e->lane = ~0U;
+	EXPECT_EQ(1, submit(queue, e, 1, 0, 0));
+	EXPECT_EQ(1, submit(queue, e, 1, EVQ_SUBMIT_RESULTS, 0));
+	EXPECT_EQ(queue_info(queue).next_seq - 1, e->seq);
+	EXPECT_EQ(0, e->lane);
+}
+
+TEST_F(values, results_only_where_asked)
+{
+	struct evq_event_desc events[4];
+	int queue = queue_paused(3);
+
+	for (int i = 0; i < 4; i++)
+		events[i] = (struct evq_event_desc){
+			.seq = 0xa5a5a5a5,
+			.lane = 0xa5a5a5a5,
+		};
+	EXPECT_EQ(1, submit(queue, events, 1, 0, 0));
+	EXPECT_EQ(0xa5a5a5a5, events[0].seq);
+	EXPECT_EQ(0xa5a5a5a5, events[0].lane);
+	/* only those that were taken */
+	EXPECT_EQ(2, submit(queue, events, 4,
+			    EVQ_SUBMIT_RESULTS | EVQ_SUBMIT_NONBLOCK, 0));
+	EXPECT_EQ(2, events[0].seq);
+	EXPECT_EQ(3, events[1].seq);
+	EXPECT_EQ(0, events[1].lane);
+	EXPECT_EQ(0xa5a5a5a5, events[2].seq);
+	EXPECT_EQ(0xa5a5a5a5, events[2].lane);
+	EXPECT_EQ(0xa5a5a5a5, events[3].seq);
+}
+
+/* Descriptions whose results cannot be written */
+TEST_F(values, results_cannot_be_written)
+{
+	struct world *w = &self->w;
+	int queue = w->fd[QUEUE_FD];
+	char *edge = page_edge(PROT_READ | PROT_WRITE);
+	struct evq_event_desc *all = (void *)(edge + 64);
+	struct evq_event_desc *second = (void *)edge;
+	struct snapshot before;
+	int taken;
+
+	memset(edge - 64, 0, 256);
+	ASSERT_EQ(0, mprotect(edge, PAGE, PROT_READ));
+	before = snapshot(w);
+	EXPECT_EQ(-EFAULT, submit(queue, all, 2, EVQ_SUBMIT_RESULTS, 0));
+	EXPECT_TRUE(unchanged(w, &before));
+	/*
+	 * The first could be answered and the second not: what was taken is
+	 * what is said to be taken, and was answered.
+	 */
+	taken = submit(queue, second - 1, 2, EVQ_SUBMIT_RESULTS, 0);
+	if (taken == -EFAULT) {
+		EXPECT_TRUE(unchanged(w, &before));
+	} else {
+		EXPECT_EQ(1, taken);
+		EXPECT_EQ(before.queue.next_seq, second[-1].seq);
+		EXPECT_EQ(before.queue.accepted + 1,
+			  queue_info(queue).accepted);
+	}
+	/* Not asked for, it does not matter. */
+	EXPECT_EQ(2, submit(queue, all, 2, 0, 0));
+}
+
+TEST_F(values, descriptions_cannot_be_read)
+{
+	struct world *w = &self->w;
+	int queue = w->fd[QUEUE_FD];
+	char *edge = page_edge(PROT_NONE);
+	struct evq_event_desc *second = (void *)edge;
+	struct snapshot before = snapshot(w);
+	int taken;
+
+	EXPECT_EQ(-EFAULT, submit(queue, second, 1, 0, 0));
+	EXPECT_EQ(-EFAULT, submit(queue, (void *)(edge - 8), 1, 0, 0));
+	EXPECT_EQ(-EFAULT, submit(queue, (void *)(edge - 55), 1, 0, 0));
+	EXPECT_TRUE(unchanged(w, &before));
+	/* What was taken is what is said to be taken. */
+	taken = submit(queue, second - 1, 2, 0, 0);
+	if (taken == -EFAULT) {
+		EXPECT_TRUE(unchanged(w, &before));
+	} else {
+		EXPECT_EQ(before.queue.accepted + taken,
+			  queue_info(queue).accepted);
+	}
+}
+
+/* Numbers of commands that do not exist */
+TEST_F(values, unknown_commands)
+{
+	static const __u16 sizes[] = { 0, 8, 16, 4096 };
+	struct world *w = &self->w;
+	struct snapshot before = snapshot(w);
+	union argument a, zero;
+
+	memset(&zero, 0, sizeof(zero));
+	for (unsigned int nr = 0; nr < 256; nr++) {
+		bool known = false;
+
+		for (int c = 0; c < COMMANDS; c++)
+			known |= _IOC_NR(commands[c].cmd) == nr;
+		if (known)
+			continue;
+		for (int i = 0; i < 4 * KINDS; i++) {
+			a = zero;
+			ASSERT_EQ(-ENOTTY,
+				  call(w->fd[i % KINDS],
+				       _IOC(i / KINDS, EVQ_IOC_MAGIC, nr,
+					    sizes[nr % ARRAY_SIZE(sizes)]),
+				       &a));
+			ASSERT_EQ(0, memcmp(&a, &zero, sizeof(a)));
+		}
+	}
+	EXPECT_TRUE(unchanged(w, &before));
+}
+
+/* Rights */
+
+#define NEEDS(command, right)                                                  \
+	do {                                                                   \
+		union argument *a = &self->a;                                  \
+									       \
+		for (__u32 r = 1; r <= RIGHTS_ALL; r++) {                      \
+			int fd = queue_handle(self->w.fd[QUEUE_FD], r);        \
+									       \
+			ASSERT_LE(0, fd);                                      \
+			fill(&self->w, command, a);                            \
+			if (r & (right)) {                                     \
+				ASSERT_EQ(0,                                   \
+					  call(fd, commands[command].cmd, a)); \
+				undo(&self->w, command, a);                    \
+			} else {                                               \
+				refused(&self->w, fd, commands[command].cmd,   \
+					a, EACCES, "right");                   \
+			}                                                      \
+			close(fd);                                             \
+		}                                                              \
+	} while (0)
+
+TEST_F(values, each_right)
+{
+	NEEDS(SUBMIT, EVQ_RIGHT_SUBMIT);
+	NEEDS(SUBSCRIBE, EVQ_RIGHT_SUBSCRIBE);
+	NEEDS(QUEUE_SET, EVQ_RIGHT_CONTROL);
+	NEEDS(QUEUE_CONTROL, EVQ_RIGHT_CONTROL);
+	/* these need none */
+	NEEDS(QUEUE_INFO, RIGHTS_ALL);
+	NEEDS(FEATURES, RIGHTS_ALL);
+}
+
+TEST_F(values, handles_only_lose_rights)
+{
+	int queue = self->w.fd[QUEUE_FD];
+
+	for (__u32 have = 1; have <= RIGHTS_ALL; have++) {
+		int fd = queue_handle(queue, have);
+
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(have, queue_info(fd).rights);
+		for (__u32 want = 1; want <= RIGHTS_ALL; want++) {
+			int n = open_fds();
+			int ret = queue_handle(fd, want);
+
+			if (want & ~have) {
+				ASSERT_EQ(-EACCES, ret);
+				ASSERT_EQ(n, open_fds());
+				continue;
+			}
+			ASSERT_LE(0, ret);
+			ASSERT_EQ(want, queue_info(ret).rights);
+			close(ret);
+		}
+		close(fd);
+	}
+}
+
+TEST_F(values, device_rights)
+{
+	static const struct {
+		int flags;
+		__u32 rights;
+	} modes[] = {
+		{ O_RDONLY, EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL },
+		{ O_WRONLY, EVQ_RIGHT_SUBMIT | EVQ_RIGHT_CONTROL },
+		{ O_RDWR, RIGHTS_ALL },
+	};
+	union argument *a = &self->a;
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		int fd = device_open(modes[i].flags);
+
+		EXPECT_EQ(modes[i].rights, queue_info(fd).rights);
+		if (!(modes[i].rights & EVQ_RIGHT_SUBMIT)) {
+			fill(&self->w, SUBMIT, a);
+			refused(&self->w, fd, EVQ_IOC_SUBMIT, a, EACCES,
+				"O_RDONLY");
+		}
+		if (!(modes[i].rights & EVQ_RIGHT_SUBSCRIBE)) {
+			fill(&self->w, SUBSCRIBE, a);
+			refused(&self->w, fd, EVQ_IOC_SUBSCRIBE, a, EACCES,
+				"O_WRONLY");
+		}
+		/* whoever may open the device may have a queue of his own */
+		fill(&self->w, QUEUE_CREATE, a);
+		EXPECT_EQ(0, call(fd, EVQ_IOC_QUEUE_CREATE, a));
+		EXPECT_EQ(RIGHTS_ALL, queue_info(a->create.out_fd).rights);
+		close(a->create.out_fd);
+		close(fd);
+	}
+}
+
+static void drop_capability(int cap)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	CHECK(!syscall(SYS_capget, &head, data));
+	data[cap / 32].effective &= ~(1U << (cap % 32));
+	CHECK(!syscall(SYS_capset, &head, data));
+}
+
+static int opens_without_control(void *arg)
+{
+	int before = *(int *)arg;
+	struct evq_queue_control control = { .op = EVQ_CONTROL_PAUSE };
+	struct evq_queue_set set = { .capacity = 1 };
+	int fd = device_open(O_RDWR);
+
+	CHECK_EQ(EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE, queue_info(fd).rights);
+	CHECK_EQ(-EACCES, call(fd, EVQ_IOC_QUEUE_CONTROL, &control));
+	CHECK_EQ(-EACCES, call(fd, EVQ_IOC_QUEUE_SET, &set));
+	CHECK_EQ(-EACCES, queue_handle(fd, EVQ_RIGHT_CONTROL));
+	CHECK_EQ(RIGHTS_ALL, queue_info(queue_running(1)).rights);
+	/* Rights are the open file's: one opened before still has them. */
+	CHECK_EQ(RIGHTS_ALL, queue_info(before).rights);
+	CHECK_EQ(0, queue_set(before, 0, 0));
+	return 0;
+}
+
+static int without_capability(void *arg)
+{
+	drop_capability(CAP_SYS_ADMIN);
+	return opens_without_control(arg);
+}
+
+static int other_user(void *arg)
+{
+	CHECK(!setresgid(65534, 65534, 65534));
+	CHECK(!setresuid(65534, 65534, 65534));
+	return opens_without_control(arg);
+}
+
+static int other_namespace(void *arg)
+{
+	/* every capability there is, but only in there */
+	if (unshare(CLONE_NEWUSER))
+		return KSFT_SKIP;
+	return opens_without_control(arg);
+}
+
+TEST_F(values, control_of_the_device_takes_cap_sys_admin)
+{
+	child_ok(child_start(without_capability, &self->w.fd[DEVICE_FD]));
+}
+
+TEST_F(values, control_of_the_device_is_not_for_other_users)
+{
+	int ret;
+
+	/* The node is for root; another user is let in for this test. */
+	ASSERT_EQ(0, chmod(DEVICE, 0666));
+	ret = child_wait(child_start(other_user, &self->w.fd[DEVICE_FD]));
+	ASSERT_EQ(0, chmod(DEVICE, 0660));
+	EXPECT_EQ(0, ret);
+}
+
+TEST_F(values, control_of_the_device_is_not_for_other_namespaces)
+{
+	pid_t pid = child_start(other_namespace, &self->w.fd[DEVICE_FD]);
+	int status = child_wait(pid);
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+		SKIP(return, "no user namespaces");
+	EXPECT_EQ(0, status);
+}
+
+/* What the descriptors are */
+
+TEST_F(values, close_on_exec)
+{
+	int queue = self->w.fd[QUEUE_FD], fd;
+
+	EXPECT_EQ(FD_CLOEXEC, fcntl(queue, F_GETFD));
+	EXPECT_EQ(FD_CLOEXEC, fcntl(self->w.fd[SUB_FD], F_GETFD));
+	fd = queue_handle(queue, EVQ_RIGHT_SUBMIT);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+}
+
+TEST_F(values, no_free_descriptor)
+{
+	enum command makers[] = { QUEUE_CREATE, QUEUE_HANDLE, SUBSCRIBE };
+	struct snapshot before = snapshot(&self->w);
+	struct rlimit limit, none;
+	int fd = dup(0);
+
+	/* the lowest that is free is the first that is not allowed */
+	ASSERT_LE(0, fd);
+	close(fd);
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &limit));
+	none = limit;
+	none.rlim_cur = fd;
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		union argument copy;
+
+		fill(&self->w, makers[i], &self->a);
+		copy = self->a;
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+		EXPECT_EQ(-EMFILE, call(right_fd(&self->w, makers[i]),
+					commands[makers[i]].cmd, &self->a));
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+		EXPECT_EQ(0, memcmp(&copy, &self->a, sizeof(copy)));
+		EXPECT_TRUE(unchanged(&self->w, &before));
+	}
+}
+
+TEST_F(values, no_position)
+{
+	struct iovec iov = { .iov_base = self->a.bytes, .iov_len = 256 };
+
+	for (int kind = 0; kind < KINDS; kind++) {
+		int fd = self->w.fd[kind];
+
+		EXPECT_EQ(-1, lseek(fd, 0, SEEK_CUR));
+		EXPECT_EQ(ESPIPE, errno);
+		EXPECT_EQ(-1, lseek(fd, 8, SEEK_SET));
+		EXPECT_EQ(ESPIPE, errno);
+		EXPECT_EQ(-1, pread(fd, self->a.bytes, 256, 0));
+		EXPECT_EQ(ESPIPE, errno);
+		EXPECT_EQ(-1, preadv(fd, &iov, 1, 0));
+		EXPECT_EQ(ESPIPE, errno);
+		EXPECT_EQ(-1, pwrite(fd, self->a.bytes, 256, 0));
+		EXPECT_TRUE(errno == ESPIPE);
+	}
+}
+
+/* Events go in by ioctl and come out of subscriptions, in no other way. */
+TEST_F(values, no_read_of_a_queue_and_no_write_at_all)
+{
+	struct snapshot before = snapshot(&self->w);
+
+	for (int kind = 0; kind < KINDS; kind++) {
+		int fd = self->w.fd[kind];
+
+		if (kind != SUB_FD) {
+			EXPECT_EQ(-1, read(fd, self->a.bytes, 256));
+			EXPECT_EQ(EINVAL, errno);
+		}
+		EXPECT_EQ(-1, write(fd, self->a.bytes, 256));
+		EXPECT_TRUE(errno == EINVAL || errno == EBADF);
+		EXPECT_EQ(MAP_FAILED,
+			  mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0));
+		EXPECT_EQ(ENODEV, errno);
+	}
+	EXPECT_TRUE(unchanged(&self->w, &before));
+}
+
+/* A number of /proc/self/fdinfo */
+static bool fdinfo_number(int fd, const char *name, __u64 *value)
+{
+	char path[64], line[512];
+	size_t len = strlen(name);
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	CHECK(f);
+	while (!found && fgets(line, sizeof(line), f)) {
+		found = !strncmp(line, "evq-", 4) &&
+			!strncmp(line + 4, name, len) && line[4 + len] == ':';
+		if (found)
+			*value = strtoull(line + 4 + len + 1, NULL, 0);
+	}
+	fclose(f);
+	return found;
+}
+
+#define FDINFO(fd, info, name)                                   \
+	do {                                                     \
+		__u64 value;                                     \
+								 \
+		ASSERT_TRUE(fdinfo_number(fd, #name, &value))    \
+		TH_LOG("no %s", #name);                          \
+		EXPECT_EQ(info.name, value) TH_LOG("%s", #name); \
+	} while (0)
+
+TEST_F(values, fdinfo)
+{
+	int queue = self->w.fd[QUEUE_FD];
+	struct evq_subscription_info si;
+	struct evq_queue_info qi = queue_info(queue);
+
+	FDINFO(queue, qi, accepted);
+	FDINFO(queue, qi, waiting);
+	FDINFO(queue, qi, dispatched);
+	FDINFO(queue, qi, evicted);
+	FDINFO(queue, qi, aborted);
+	FDINFO(queue, qi, capacity);
+
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	queue_settle(queue);
+	si = subscription_info(self->w.fd[SUB_FD]);
+	EXPECT_EQ(3, si.queued);
+	FDINFO(self->w.fd[SUB_FD], si, matched);
+	FDINFO(self->w.fd[SUB_FD], si, delivered);
+	FDINFO(self->w.fd[SUB_FD], si, queued);
+	FDINFO(self->w.fd[SUB_FD], si, bytes);
+}
+
+TEST_HARNESS_MAIN
