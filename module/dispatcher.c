@@ -18,14 +18,26 @@ static void evq_dispatch(struct evq_queue *queue, struct evq_event *event,
 	unsigned int i, j, n;
 
 	while (!match.done) {
+		struct evq_match before = match;
+
 		rcu_read_lock();
 		n = evq_index_match(&queue->index, event, &match, found, ARRAY_SIZE(found));
 		for (i = 0; i < n; i = j) {
 			for (j = i + 1; j < n; j++)
 				if (found[j]->subscription != found[i]->subscription)
 					break;
-			evq_subscription_deliver(found[i]->subscription, event, found + i, j - i,
-						 wakeups, &garbage);
+			i += evq_subscription_deliver(found[i]->subscription, event, found + i,
+						      j - i, wakeups, &garbage);
+			if (i < j)
+				break;
+		}
+		/* Enough for one go: the next one begins where this one ended. */
+		if (i < n) {
+			match = before;
+			if (i) {
+				match.after = found[i - 1]->place;
+				match.started = true;
+			}
 		}
 		rcu_read_unlock();
 		/* What was found is not to be touched any more. */

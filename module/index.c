@@ -210,8 +210,8 @@ static void evq_index_drop_groups(struct evq_index *index,
  * @first_seq: set to the lowest sequence number that it can match
  *
  * Context: process; the queue's mutex is held.
- * Return: 0, or a negative error, and then nothing has changed but that
- *	groups which were prepared are gone from the links.
+ * Return: 0, or -ENOMEM, and then nothing has changed but that groups which
+ *	were prepared are gone from the links.
  */
 int evq_index_add(struct evq_index *index, struct evq_registration *registration,
 		  struct evq_lane *lane, u64 *first_seq)
@@ -225,8 +225,9 @@ int evq_index_add(struct evq_index *index, struct evq_registration *registration
 		old = rhashtable_lookup_get_insert_fast(&index->groups, &group->node,
 							evq_group_params);
 		if (IS_ERR(old)) {
+			/* Whatever the table says, it comes down to that. */
 			evq_index_drop_groups(index, registration, i);
-			return PTR_ERR(old);
+			return -ENOMEM;
 		}
 		if (old) {
 			link->group = old;

@@ -130,7 +130,7 @@ static void evq_lane_admit(struct evq_lane *lane)
 		return;
 	now = ktime_get_ns();
 	for (n = 0; n < EVQ_BATCH && lane->lines && !evq_lane_full(lane); n++) {
-		submission = list_first_entry(&lane->blocked[__fls(lane->lines)],
+		submission = list_first_entry(&lane->blocked[fls64(lane->lines) - 1],
 					      struct evq_submission, node);
 		evq_lane_step_out(lane, submission);
 		evq_lane_accept(lane, submission, now);
@@ -231,7 +231,7 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 /* The next event: the highest level's oldest. */
 static void evq_lane_pop(struct evq_lane *lane, struct list_head *batch)
 {
-	unsigned int level = __fls(lane->busy);
+	unsigned int level = fls64(lane->busy) - 1;
 	struct list_head *events = &lane->levels[level];
 	struct evq_event *event = list_first_entry(events, struct evq_event, node);
 
@@ -296,7 +296,7 @@ void evq_lane_done(struct evq_lane *lane)
 	awaited = lane->pausing;
 	spin_unlock(&lane->lock);
 	if (awaited)
-		wake_up(&lane->wait);
+		wake_up_all(&lane->wait);
 }
 
 /**
@@ -322,7 +322,8 @@ void evq_lane_stopped(struct evq_lane *lane)
 	lane->state = EVQ_STATE_STOPPED;
 	lane->stops++;
 	spin_unlock(&lane->lock);
-	wake_up_poll(&lane->wait, EPOLLOUT | EPOLLWRNORM | EPOLLHUP);
+	/* A state: all are to know, also those who ask to be woken one at a time. */
+	wake_up_all(&lane->wait);
 }
 
 /**
@@ -336,9 +337,9 @@ void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity)
 {
 	bool more, room, rouse;
 
-	spin_lock(&lane->lock);
-	lane->capacity = capacity;
 	do {
+		spin_lock(&lane->lock);
+		lane->capacity = capacity;
 		evq_lane_admit(lane);
 		rouse = lane->busy && lane->state == EVQ_STATE_RUNNING && evq_lane_rouse(lane);
 		room = !evq_lane_full(lane);
@@ -347,9 +348,7 @@ void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity)
 		if (rouse)
 			wake_up_process(lane->dispatcher);
 		cond_resched();
-		spin_lock(&lane->lock);
 	} while (more);
-	spin_unlock(&lane->lock);
 	if (room)
 		wake_up_interruptible_poll(&lane->wait, EPOLLOUT | EPOLLWRNORM);
 }
@@ -362,7 +361,7 @@ void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity)
  */
 int evq_lane_start(struct evq_lane *lane)
 {
-	bool rouse = false;
+	bool rouse = false, awaited;
 	int ret = 0;
 
 	spin_lock(&lane->lock);
@@ -372,18 +371,22 @@ int evq_lane_start(struct evq_lane *lane)
 		lane->state = EVQ_STATE_RUNNING;
 		rouse = lane->busy && evq_lane_rouse(lane);
 	}
+	awaited = lane->pausing;
 	spin_unlock(&lane->lock);
 	if (rouse)
 		wake_up_process(lane->dispatcher);
+	if (awaited)
+		wake_up_all(&lane->wait);
 	return ret;
 }
 
+/* Whether a pause is complete, or over. */
 static bool evq_lane_quiet(struct evq_lane *lane)
 {
 	bool quiet;
 
 	spin_lock(&lane->lock);
-	quiet = !lane->in_flight;
+	quiet = !lane->in_flight || lane->state != EVQ_STATE_PAUSED;
 	spin_unlock(&lane->lock);
 	return quiet;
 }
@@ -491,7 +494,7 @@ u64 evq_lane_stop(struct evq_lane *lane, bool discard)
 	/* The dispatcher does not complete the stop before all lines are empty. */
 	while (lane->state == EVQ_STATE_STOPPING && lane->lines) {
 		for (n = 0; n < EVQ_BATCH && lane->lines; n++) {
-			submission = list_first_entry(&lane->blocked[__fls(lane->lines)],
+			submission = list_first_entry(&lane->blocked[fls64(lane->lines) - 1],
 						      struct evq_submission, node);
 			evq_lane_step_out(lane, submission);
 			evq_lane_dismiss(lane, submission);
@@ -505,7 +508,7 @@ u64 evq_lane_stop(struct evq_lane *lane, bool discard)
 
 	if (rouse)
 		wake_up_process(lane->dispatcher);
-	wake_up_interruptible_poll(&lane->wait, EPOLLOUT | EPOLLWRNORM);
+	wake_up_all(&lane->wait);
 	evq_lane_free(&discarded);
 	return stops;
 }
@@ -516,16 +519,20 @@ u64 evq_lane_stop(struct evq_lane *lane, bool discard)
  * @stops: what evq_lane_stop() returned; nothing happens if that stop is complete
  *
  * Context: process; may sleep.
+ * Return: whether there was anything to drop.
  */
-void evq_lane_discard(struct evq_lane *lane, u64 stops)
+bool evq_lane_discard(struct evq_lane *lane, u64 stops)
 {
 	LIST_HEAD(discarded);
+	bool any;
 
 	spin_lock(&lane->lock);
 	if (lane->stops == stops)
 		evq_lane_clear(lane, &discarded);
 	spin_unlock(&lane->lock);
+	any = !list_empty(&discarded);
 	evq_lane_free(&discarded);
+	return any;
 }
 
 static bool evq_lane_has_stopped(struct evq_lane *lane, u64 stops)

@@ -8,9 +8,8 @@
  *
  * Producers that find it full wait in line, in one line a level. Their events
  * are already made, so whoever makes room takes the first one over on its
- * producer's behalf: room and a waiting producer never exist at the same time,
- * hence nobody can barge in, and a producer is woken once for all that it
- * brought. A producer whose next event has its turn later goes to the end of
+ * producer's behalf: nobody can barge in between, and a producer is woken once
+ * for all that it brought. A producer whose next event has its turn later goes to the end of
  * the line again, so that a big batch does not hold up small ones. (POSIX
  * message queues hand over in the same way, in the other direction.)
  *
@@ -152,7 +151,7 @@ void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity);
 int evq_lane_start(struct evq_lane *lane);
 int evq_lane_pause(struct evq_lane *lane);
 u64 evq_lane_stop(struct evq_lane *lane, bool discard);
-void evq_lane_discard(struct evq_lane *lane, u64 stops);
+bool evq_lane_discard(struct evq_lane *lane, u64 stops);
 int evq_lane_wait_stopped(struct evq_lane *lane, u64 stops, u64 deadline_ns);
 u64 evq_lane_first_waiting(struct evq_lane *lane);
 __poll_t evq_lane_poll(struct evq_lane *lane);

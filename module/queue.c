@@ -256,12 +256,15 @@ int evq_queue_start(struct evq_queue *queue)
 	int ret;
 
 	mutex_lock(&queue->mutex);
-	ret = evq_lane_start(&queue->lane);
-	if (!ret && queue->stopped) {
+	/* First, as nobody is to find the end of a queue that runs. Nor can it fail then. */
+	if (queue->stopped) {
 		queue->stopped = false;
-		list_for_each_entry(subscription, &queue->subscriptions, of_queue)
+		list_for_each_entry(subscription, &queue->subscriptions, of_queue) {
 			evq_subscription_resume(subscription);
+			cond_resched();
+		}
 	}
+	ret = evq_lane_start(&queue->lane);
 	mutex_unlock(&queue->mutex);
 	return ret;
 }
@@ -279,8 +282,10 @@ void evq_queue_complete_stop(struct evq_queue *queue)
 
 	mutex_lock(&queue->mutex);
 	evq_lane_take_discarded(&queue->lane, &discarded);
-	list_for_each_entry(subscription, &queue->subscriptions, of_queue)
+	list_for_each_entry(subscription, &queue->subscriptions, of_queue) {
 		evq_subscription_end(subscription, &discarded);
+		cond_resched();
+	}
 	queue->stopped = true;
 	/* Last, so that who waited for the stop finds it complete. */
 	evq_lane_stopped(&queue->lane);
@@ -307,18 +312,20 @@ int evq_queue_abort(struct evq_queue *queue)
  * @deadline_ns: when to discard the rest, CLOCK_MONOTONIC; 0: never
  *
  * Context: process; sleeps (killable) until the stop is complete.
- * Return: 0, -ETIMEDOUT if the rest was discarded, or -EINTR.
+ * Return: 0, -ETIMEDOUT if there was a rest to discard, or -EINTR.
  */
 int evq_queue_drain(struct evq_queue *queue, u64 deadline_ns)
 {
 	u64 stops = evq_lane_stop(&queue->lane, false);
+	bool late;
 	int ret;
 
 	ret = evq_lane_wait_stopped(&queue->lane, stops, deadline_ns);
-	if (ret == -ETIMEDOUT) {
-		evq_lane_discard(&queue->lane, stops);
-		if (evq_lane_wait_stopped(&queue->lane, stops, 0))
-			ret = -EINTR;
-	}
+	if (ret != -ETIMEDOUT)
+		return ret;
+	late = evq_lane_discard(&queue->lane, stops);
+	ret = evq_lane_wait_stopped(&queue->lane, stops, 0);
+	if (!ret && late)
+		ret = -ETIMEDOUT;
 	return ret;
 }

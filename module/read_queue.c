@@ -208,6 +208,12 @@ static void evq_read_queue_lose(struct evq_read_queue *queue, struct evq_slot *s
 	evq_gap_add(&slot->gap, cause, 1, seq, seq);
 }
 
+static void evq_read_queue_append(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	slot->position = queue->next_position++;
+	list_add_tail(&slot->node, &queue->slots);
+}
+
 /**
  * evq_read_queue_tell() - put a loss at the tail
  * @queue: the queue; locked
@@ -228,7 +234,7 @@ void evq_read_queue_tell(struct evq_read_queue *queue, enum evq_lost cause,
 	if (!gap) {
 		gap = evq_read_queue_use_slot(queue);
 		evq_slot_make_gap(gap);
-		list_add_tail(&gap->node, &queue->slots);
+		evq_read_queue_append(queue, gap);
 	}
 	evq_gap_add(&gap->gap, cause, count, first, last);
 }
@@ -243,8 +249,16 @@ static void evq_read_queue_refuse(struct evq_read_queue *queue, const struct evq
 
 static bool evq_read_queue_fits(const struct evq_read_queue *queue, const struct evq_event *event)
 {
-	return queue->queued + queue->in_hand < queue->max_records &&
+	return queue->queued < queue->max_records &&
 	       queue->bytes + event->data_len <= queue->max_bytes;
+}
+
+/* Whether dropping the oldest record can help. What is in hand cannot be dropped. */
+static bool evq_read_queue_can_drop(const struct evq_read_queue *queue,
+				    const struct evq_event *event)
+{
+	return queue->policy == EVQ_POLICY_DROP_OLDEST && queue->queued &&
+	       queue->bytes_in_hand + event->data_len <= queue->max_bytes;
 }
 
 /* The record that has waited longest. At most one gap is before it. */
@@ -272,29 +286,29 @@ enum evq_push evq_read_queue_push(struct evq_read_queue *queue, struct evq_event
 				  struct list_head *garbage)
 {
 	struct evq_slot *slot;
+	enum evq_lost cause;
 	unsigned int n;
 
 	lockdep_assert_held(&queue->lock);
 
-	for (n = 0; !evq_read_queue_fits(queue, event); n++) {
-		/* What is in readers' hands cannot be dropped, and makes no room. */
-		if (queue->policy == EVQ_POLICY_DROP_NEWEST || !queue->queued ||
-		    event->data_len > queue->max_bytes) {
-			evq_read_queue_refuse(queue, event, EVQ_LOST_OVERFLOW);
+	for (n = 0;; n++) {
+		if (!evq_read_queue_fits(queue, event)) {
+			cause = EVQ_LOST_OVERFLOW;
+		} else if (queue->nr_free < 2) {
+			/* One for the record, and one to stay free: then the last is no gap. */
+			if (!nomem)
+				return EVQ_PUSH_SLOT;
+			cause = EVQ_LOST_NOMEM;
+		} else {
+			break;
+		}
+		if (!evq_read_queue_can_drop(queue, event)) {
+			evq_read_queue_refuse(queue, event, cause);
 			return EVQ_PUSH_DONE;
 		}
 		if (n == EVQ_HAND_MAX)
 			return EVQ_PUSH_AGAIN;
-		evq_read_queue_lose(queue, evq_read_queue_oldest(queue), EVQ_LOST_OVERFLOW,
-				    garbage);
-	}
-
-	/* One for the record, and one to stay free, as the last slot is no gap then. */
-	if (queue->nr_free < 2) {
-		if (!nomem)
-			return EVQ_PUSH_SLOT;
-		evq_read_queue_refuse(queue, event, EVQ_LOST_NOMEM);
-		return EVQ_PUSH_DONE;
+		evq_read_queue_lose(queue, evq_read_queue_oldest(queue), cause, garbage);
 	}
 
 	slot = evq_read_queue_use_slot(queue);
@@ -303,7 +317,7 @@ enum evq_push evq_read_queue_push(struct evq_read_queue *queue, struct evq_event
 	slot->cookie = registration->cookie;
 	slot->registration = registration->place.registration;
 	list_add_tail(&slot->of_registration, &registration->records);
-	list_add_tail(&slot->node, &queue->slots);
+	evq_read_queue_append(queue, slot);
 	queue->matched++;
 	queue->queued++;
 	queue->bytes += event->data_len;
@@ -376,10 +390,12 @@ int evq_read_queue_take(struct evq_read_queue *queue, struct list_head *hand, si
 		room -= size;
 		n++;
 		list_move_tail(&slot->node, hand);
+		queue->slots_in_hand++;
 		if (slot->event) {
 			list_del_init(&slot->of_registration);
 			queue->queued--;
 			queue->in_hand++;
+			queue->bytes_in_hand += slot->event->data_len;
 		}
 	}
 	return n;
@@ -396,10 +412,12 @@ void evq_read_queue_consume(struct evq_read_queue *queue, struct evq_slot *slot,
 {
 	lockdep_assert_held(&queue->lock);
 
+	queue->slots_in_hand--;
 	if (slot->event) {
 		queue->in_hand--;
 		queue->delivered++;
 		queue->bytes -= slot->event->data_len;
+		queue->bytes_in_hand -= slot->event->data_len;
 		evq_event_put(slot->event, garbage);
 	}
 	evq_read_queue_add_slot(queue, slot);
@@ -411,24 +429,35 @@ void evq_read_queue_consume(struct evq_read_queue *queue, struct evq_slot *slot,
  * @slot: the slot; in no list any more. Of several, the last one goes first
  * @registration: of a record: its registration, or NULL if that was removed
  * @garbage: for its event
+ *
+ * Ahead of it there can only be what other readers have put back.
  */
 void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot,
 			     struct evq_registration *registration, struct list_head *garbage)
 {
-	struct evq_slot *gap = evq_gap_at(queue, queue->slots.next);
+	struct evq_slot *next, *gap;
 
 	lockdep_assert_held(&queue->lock);
 
-	if (!slot->event && gap) {
-		evq_gap_merge(&gap->gap, &slot->gap);
-		evq_read_queue_add_slot(queue, slot);
-		return;
+	queue->slots_in_hand--;
+	list_for_each_entry(next, &queue->slots, node)
+		if (next->position > slot->position)
+			break;
+	if (!slot->event) {
+		gap = evq_gap_at(queue, next->node.prev) ?: evq_gap_at(queue, &next->node);
+		if (gap) {
+			evq_gap_merge(&gap->gap, &slot->gap);
+			evq_read_queue_add_slot(queue, slot);
+			return;
+		}
 	}
-	list_add(&slot->node, &queue->slots);
+	list_add_tail(&slot->node, &next->node);
 	if (!slot->event)
 		return;
+
 	queue->in_hand--;
 	queue->queued++;
+	queue->bytes_in_hand -= slot->event->data_len;
 	if (registration)
 		list_add(&slot->of_registration, &registration->records);
 	else

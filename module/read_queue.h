@@ -16,11 +16,14 @@
  *     invariant: the last slot is a gap, or the free list is not empty
  *
  * Slots are allocated as the queue first grows, and then kept for the life of
- * the subscription, whose process pays for them.
+ * the subscription. The subscriber's memory cgroup pays for them.
  *
  * A reader takes slots off the list into its hand, copies them to its program
- * with no lock held, and then either consumes them or puts them back in front.
- * Readers share a queue without waiting for each other.
+ * with no lock held, and then either consumes them or puts them back where they
+ * were. Readers share a queue without waiting for each other. What is in hand
+ * still counts for the bound in bytes, as it is still held, but not for that in
+ * records: otherwise a slow copy would keep newer records out. So, with records
+ * put back, a queue may have EVQ_HAND_MAX records a reader more than its bound.
  *
  * Nothing here sleeps or frees; events that lost their last reference go to the
  * caller's list of garbage.
@@ -58,6 +61,7 @@ struct evq_gap {
 /**
  * struct evq_slot - a record or a gap
  * @node: in the queue's slots, its free list, or a reader's hand
+ * @position: grows along the queue's slots; those in hand keep theirs
  * @event: the event of a record; NULL for a gap
  * @of_registration: record: in &evq_registration.records while queued
  * @cookie: record: of the registration
@@ -66,6 +70,7 @@ struct evq_gap {
  */
 struct evq_slot {
 	struct list_head	node;
+	u64			position;
 	struct evq_event	*event;
 	union {
 		struct {
@@ -84,9 +89,12 @@ struct evq_slot {
  * @free: slots not in use
  * @nr_free: how many
  * @policy: one of enum evq_policy; constant
- * @max_records: bound on @queued + @in_hand; constant
+ * @max_records: bound on @queued; constant
  * @max_bytes: bound on @bytes; constant
+ * @next_position: of the next slot at the tail
+ * @slots_in_hand: slots that readers have in hand, gaps included
  * @bytes: payload bytes of the records queued and in hand
+ * @bytes_in_hand: of these, in hand
  * @matched: ledger, as in struct evq_subscription_info
  * @delivered: ledger
  * @queued: ledger
@@ -101,7 +109,10 @@ struct evq_read_queue {
 	u32			policy;
 	u32			max_records;
 	u32			max_bytes;
+	u64			next_position;
+	u32			slots_in_hand;
 	u64			bytes;
+	u64			bytes_in_hand;
 	u64			matched;
 	u64			delivered;
 	u64			queued;

@@ -38,9 +38,6 @@ struct evq_subscription;
 /* Most nodes of the tree that a range can need. */
 #define EVQ_SPANS_MAX 10
 
-/* The root: all levels. */
-#define EVQ_SPAN_ALL 1
-
 /**
  * struct evq_filter - which events match
  * @match: the exact fields: EVQ_MATCH_ID, EVQ_MATCH_TYPE, EVQ_MATCH_KEY

@@ -8,6 +8,12 @@
 #include "queue.h"
 #include "subscription.h"
 
+/* For what is better had, but not needed. */
+#define EVQ_GFP_MAY_FAIL (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+
+/* Free slots below which a reader who finds nothing allocates some. */
+#define EVQ_SLOTS_LOW 16
+
 /* Most registrations of one subscription; a module parameter. */
 unsigned int evq_max_registrations = 131072;
 
@@ -206,14 +212,28 @@ int evq_subscription_unregister(struct evq_subscription *subscription, u32 numbe
 	return 0;
 }
 
-/* A slot on the dispatcher's behalf: paid by the subscriber, without reclaim in his cgroup. */
-static struct evq_slot *evq_subscription_alloc_slot(struct evq_subscription *subscription)
+/*
+ * Allocate a slot, paid by the subscriber: with GFP_KERNEL on a reader's behalf,
+ * with GFP_NOWAIT on the dispatcher's, which is not to reclaim in his cgroup.
+ */
+static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp_t gfp)
 {
+	struct evq_read_queue *records = &subscription->records;
 	struct mem_cgroup *old = set_active_memcg(subscription->memcg);
-	struct evq_slot *slot = evq_slot_alloc(GFP_NOWAIT | __GFP_NOWARN);
+	struct evq_slot *slot = evq_slot_alloc(gfp);
+	bool closed;
 
 	set_active_memcg(old);
-	return slot;
+	if (!slot)
+		return false;
+	spin_lock(&records->lock);
+	closed = subscription->closed;
+	if (!closed)
+		evq_read_queue_add_slot(records, slot);
+	spin_unlock(&records->lock);
+	if (closed)
+		evq_slot_free(slot);
+	return !closed;
 }
 
 static void evq_subscription_wake_later(struct evq_subscription *subscription,
@@ -221,7 +241,7 @@ static void evq_subscription_wake_later(struct evq_subscription *subscription,
 {
 	lockdep_assert_held(&subscription->records.lock);
 
-	/* If it is in the list of another dispatcher, that one comes after this delivery. */
+	/* Only the one dispatcher of the one lane has such a list: then it is in it. */
 	if (!list_empty(&subscription->waking))
 		return;
 	refcount_inc(&subscription->refs);
@@ -239,10 +259,13 @@ static void evq_subscription_wake_later(struct evq_subscription *subscription,
  *
  * Context: the dispatcher, under rcu_read_lock(), which protects
  *	@subscription and @found.
+ * Return: how many of @found are settled: fewer than @n if that would take
+ *	long, as many records have to make room for one.
  */
-void evq_subscription_deliver(struct evq_subscription *subscription, struct evq_event *event,
-			      struct evq_registration **found, unsigned int n,
-			      struct evq_wakeups *wakeups, struct list_head *garbage)
+unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
+				      struct evq_event *event,
+				      struct evq_registration **found, unsigned int n,
+				      struct evq_wakeups *wakeups, struct list_head *garbage)
 {
 	struct evq_read_queue *records = &subscription->records;
 	enum evq_push pushed;
@@ -251,13 +274,13 @@ void evq_subscription_deliver(struct evq_subscription *subscription, struct evq_
 
 	spin_lock(&records->lock);
 	while (i < n && !subscription->closed) {
-		struct evq_slot *slot = NULL;
-
 		if (found[i]->removed) {
 			i++;
 			continue;
 		}
 		pushed = evq_read_queue_push(records, event, found[i], nomem, garbage);
+		if (pushed == EVQ_PUSH_AGAIN)
+			break;
 		if (pushed == EVQ_PUSH_DONE) {
 			evq_subscription_wake_later(subscription, wakeups);
 			nomem = false;
@@ -265,20 +288,13 @@ void evq_subscription_deliver(struct evq_subscription *subscription, struct evq_
 			continue;
 		}
 		spin_unlock(&records->lock);
-		if (pushed == EVQ_PUSH_SLOT) {
-			slot = evq_subscription_alloc_slot(subscription);
-			nomem = !slot;
-		}
+		nomem = !evq_subscription_add_slot(subscription, GFP_NOWAIT | __GFP_NOWARN);
 		spin_lock(&records->lock);
-		if (slot && subscription->closed) {
-			spin_unlock(&records->lock);
-			evq_slot_free(slot);
-			return;
-		}
-		if (slot)
-			evq_read_queue_add_slot(records, slot);
 	}
+	if (subscription->closed)
+		i = n;
 	spin_unlock(&records->lock);
+	return i;
 }
 
 /**
@@ -302,6 +318,7 @@ void evq_wakeups_issue(struct evq_wakeups *wakeups)
 		if (wq_has_sleeper(&subscription->wait))
 			wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 		evq_subscription_put(subscription);
+		cond_resched();
 	}
 }
 
@@ -337,6 +354,16 @@ void evq_subscription_resume(struct evq_subscription *subscription)
 	spin_unlock(&subscription->records.lock);
 }
 
+/* Whether there is nothing to read, and will not be. */
+static bool evq_subscription_is_over(struct evq_subscription *subscription)
+{
+	lockdep_assert_held(&subscription->records.lock);
+
+	/* What is in hand may come back. */
+	return subscription->ended && !evq_read_queue_readable(&subscription->records) &&
+	       !subscription->records.slots_in_hand;
+}
+
 /**
  * evq_subscription_take() - take records and gaps in hand, to read them
  * @subscription: the subscription
@@ -352,24 +379,30 @@ int evq_subscription_take(struct evq_subscription *subscription, struct list_hea
 			  size_t room, bool *ended)
 {
 	struct evq_read_queue *records = &subscription->records;
-	struct evq_slot *slot;
+	bool few;
 	int ret;
 
 	for (;;) {
 		spin_lock(&records->lock);
 		ret = evq_read_queue_take(records, hand, room);
-		*ended = !ret && subscription->ended;
+		*ended = evq_subscription_is_over(subscription);
+		few = records->nr_free < EVQ_SLOTS_LOW;
 		spin_unlock(&records->lock);
 		if (ret != -ENOBUFS)
-			return ret;
-
-		slot = evq_slot_alloc(GFP_KERNEL);
-		if (!slot)
+			break;
+		if (!evq_subscription_add_slot(subscription, GFP_KERNEL))
 			return -ENOMEM;
+	}
+	/*
+	 * A reader who waits has time to reclaim, which the dispatcher, when it
+	 * comes to deliver, has not. What cannot be had now is its affair then.
+	 */
+	while (!ret && few && evq_subscription_add_slot(subscription, EVQ_GFP_MAY_FAIL)) {
 		spin_lock(&records->lock);
-		evq_read_queue_add_slot(records, slot);
+		few = records->nr_free < EVQ_SLOTS_LOW;
 		spin_unlock(&records->lock);
 	}
+	return ret;
 }
 
 /**
@@ -385,7 +418,7 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 {
 	struct evq_read_queue *records = &subscription->records;
 	struct evq_registration *registration;
-	bool wake = !list_empty(unread);
+	bool back = !list_empty(unread), over;
 	struct evq_slot *slot, *next;
 	LIST_HEAD(garbage);
 
@@ -404,11 +437,14 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 			registration = NULL;
 		evq_read_queue_put_back(records, slot, registration, &garbage);
 	}
+	over = evq_subscription_is_over(subscription);
 	spin_unlock(&records->lock);
 	rcu_read_unlock();
 
 	evq_events_free(&garbage);
-	if (wake)
+	if (over)
+		wake_up_interruptible_all(&subscription->wait);
+	else if (back)
 		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 }
 
@@ -426,7 +462,7 @@ __poll_t evq_subscription_poll(struct evq_subscription *subscription)
 	spin_lock(&records->lock);
 	if (evq_read_queue_readable(records))
 		events = EPOLLIN | EPOLLRDNORM;
-	else if (subscription->ended)
+	else if (evq_subscription_is_over(subscription))
 		events = EPOLLHUP | EPOLLRDHUP;
 	spin_unlock(&records->lock);
 	return events;

@@ -96,9 +96,10 @@ int evq_subscription_register(struct evq_subscription *subscription,
 			      u32 *number, u64 *first_seq);
 int evq_subscription_unregister(struct evq_subscription *subscription, u32 number);
 
-void evq_subscription_deliver(struct evq_subscription *subscription, struct evq_event *event,
-			      struct evq_registration **found, unsigned int n,
-			      struct evq_wakeups *wakeups, struct list_head *garbage);
+unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
+				      struct evq_event *event,
+				      struct evq_registration **found, unsigned int n,
+				      struct evq_wakeups *wakeups, struct list_head *garbage);
 void evq_wakeups_issue(struct evq_wakeups *wakeups);
 void evq_subscription_end(struct evq_subscription *subscription,
 			  const struct evq_seq_range *aborted);

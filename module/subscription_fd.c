@@ -3,6 +3,7 @@
 #include <linux/cred.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/uidgid.h>
 #include <linux/uio.h>
@@ -99,6 +100,10 @@ static ssize_t evq_read_now(struct evq_subscription *subscription, struct iov_it
 			list_move_tail(&slot->node, &read);
 		}
 		evq_subscription_settle(subscription, &read, &unread);
+		/* However large the buffer, and however fast the producer. */
+		if (bytes && signal_pending(current))
+			break;
+		cond_resched();
 	}
 	return bytes ?: -EFAULT;
 }

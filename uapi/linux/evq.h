@@ -247,8 +247,9 @@ struct evq_queue_set {
  *	begun is finished. ESHUTDOWN on a queue that is stopping or stopped
  * @EVQ_CONTROL_DRAIN: accept nothing more, dispatch what was accepted, then
  *	stop; waits for that, until @deadline_ns, when it becomes an abort and the
- *	call fails with ETIMEDOUT. A wait ended by a fatal signal leaves the queue
- *	draining. Also drains a paused queue
+ *	call fails with ETIMEDOUT if anything was discarded. A wait ended by a fatal
+ *	signal leaves the queue draining. Also drains a paused queue. Joins a drain
+ *	that has begun before, whatever its deadline
  * @EVQ_CONTROL_ABORT: accept nothing more, discard and count what waits, then
  *	stop; waits for an event whose dispatch has begun
  *
@@ -393,8 +394,8 @@ enum evq_policy {
  * @flags: 0
  * @max_records: most records that may be queued, 1 to EVQ_RECORDS_MAX;
  *	0: EVQ_RECORDS_DEFAULT
- * @max_bytes: most payload bytes that may be queued, 1 to EVQ_BYTES_MAX;
- *	0: EVQ_BYTES_DEFAULT. A payload shared with other subscriptions counts
+ * @max_bytes: most payload bytes that may be queued or in hand, 1 to
+ *	EVQ_BYTES_MAX; 0: EVQ_BYTES_DEFAULT. A payload shared with other subscriptions counts
  *	in full
  * @out_fd: returned: a subscription fd, for read(), poll() and the ioctls below
  * @reserved: 0
@@ -508,7 +509,8 @@ struct evq_subscription_info {
  *     | header ... payload . pad | header ... payload . pad | ...
  *
  * It waits for the first only, and not with O_NONBLOCK (EAGAIN). If not even
- * the next record fits: EMSGSIZE. 0 is the end of file: the queue is stopped and
+ * the next record fits: EMSGSIZE; gaps of both scopes at one place come together
+ * and need 2 * sizeof(struct evq_gap_record). 0 is the end of file: the queue is stopped and
  * everything was read; after EVQ_CONTROL_START there may be more. A fault in the
  * middle returns the records copied before it (EFAULT if none); the others stay.
  * A reader skips kinds that it does not know.
