@@ -520,30 +520,6 @@ TEST(many_registrations)
 	UNTIL(queue_info(queue).nr_subscriptions == 0);
 }
 
-TEST(registration_limit)
-{
-	int queue = queue_running(16);
-	struct evq_register reg = { .cookie = 1 };
-	struct evq_features f;
-	__u32 last = 0;
-	int sub;
-
-	ASSERT_EQ(0, call(queue, EVQ_IOC_FEATURES, &f));
-	if (f.max_registrations > 4 * MANY)
-		SKIP(return, "%u take too long", f.max_registrations);
-	sub = subscribe(queue, EVQ_POLICY_DROP_OLDEST, 0, 0);
-	for (__u32 i = 0; i < f.max_registrations; i++)
-		last = register_for(sub, .match = EVQ_MATCH_ID, .id = i);
-	EXPECT_EQ(-ENOSPC, call(sub, EVQ_IOC_REGISTER, &reg));
-	EXPECT_EQ(f.max_registrations, subscription_info(sub).nr_registrations);
-	/* one goes, one may come; another subscription has its own limit */
-	EXPECT_EQ(0, unregister(sub, last));
-	EXPECT_EQ(0, call(sub, EVQ_IOC_REGISTER, &reg));
-	EXPECT_EQ(-ENOSPC, call(sub, EVQ_IOC_REGISTER, &reg));
-	sub = subscribe(queue, EVQ_POLICY_DROP_OLDEST, 0, 0);
-	EXPECT_EQ(0, call(sub, EVQ_IOC_REGISTER, &reg));
-}
-
 /* Many subscriptions of one event: each gets its own. */
 TEST(many_subscriptions)
 {

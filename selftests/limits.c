@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * As many queues, subscriptions and registrations as FEATURES says, and not one
+ * more: ENOSPC, until one goes.
+ */
+#include <sys/resource.h>
+
+#include "evq_harness.h"
+
+/* More of something than this takes too long, or too much memory. */
+#define TOO_MANY 200000
+
+FIXTURE(limits)
+{
+	struct evq_features f;
+	int *fds;
+};
+
+FIXTURE_SETUP(limits)
+{
+	struct rlimit limit = { TOO_MANY + 64, TOO_MANY + 64 };
+	int device = device_open(O_RDWR);
+
+	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	CHECK_EQ(0, call(device, EVQ_IOC_FEATURES, &self->f));
+	close(device);
+	self->fds = calloc(TOO_MANY, sizeof(int));
+	CHECK(self->fds);
+}
+
+FIXTURE_TEARDOWN(limits)
+{
+}
+
+/* All users together: whatever else is there counts, too. */
+TEST_F(limits, queues)
+{
+	int device = device_open(O_RDWR);
+	struct evq_queue_create create = { .capacity = 1 };
+	int fds = open_fds();
+	__u32 nr = 0;
+
+	if (self->f.max_queues > TOO_MANY)
+		SKIP(return, "%u queues are too many", self->f.max_queues);
+	while (!call(device, EVQ_IOC_QUEUE_CREATE, &create)) {
+		self->fds[nr++] = create.out_fd;
+		ASSERT_GE(self->f.max_queues, nr);
+	}
+	EXPECT_EQ(self->f.max_queues, nr);
+	EXPECT_EQ(-ENOSPC, call(device, EVQ_IOC_QUEUE_CREATE, &create));
+	EXPECT_EQ(fds + (int)nr, open_fds());
+	/* a further handle is no further queue */
+	EXPECT_LE(0, queue_handle(self->fds[0], EVQ_RIGHT_SUBMIT));
+	/* the last of all still works */
+	EXPECT_EQ(1, submit_event(self->fds[nr - 1], .id = 1));
+	close(self->fds[nr - 1]);
+	UNTIL(call(device, EVQ_IOC_QUEUE_CREATE, &create) == 0);
+	EXPECT_EQ(-ENOSPC, call(device, EVQ_IOC_QUEUE_CREATE, &create));
+}
+
+TEST_F(limits, subscriptions)
+{
+	struct evq_subscribe subscribe = { .max_records = 1 };
+	int queue = queue_running(4), other = queue_running(4);
+	int fds = open_fds();
+	struct reader r;
+	__u32 nr = 0;
+
+	if (self->f.max_subscriptions > TOO_MANY)
+		SKIP(return, "%u are too many", self->f.max_subscriptions);
+	while (!call(queue, EVQ_IOC_SUBSCRIBE, &subscribe)) {
+		self->fds[nr++] = subscribe.out_fd;
+		ASSERT_GE(self->f.max_subscriptions, nr);
+	}
+	EXPECT_EQ(self->f.max_subscriptions, nr);
+	EXPECT_EQ(-ENOSPC, call(queue, EVQ_IOC_SUBSCRIBE, &subscribe));
+	EXPECT_EQ(nr, queue_info(queue).nr_subscriptions);
+	EXPECT_EQ(fds + (int)nr, open_fds());
+	/* each queue has its own limit */
+	EXPECT_EQ(0, call(other, EVQ_IOC_SUBSCRIBE, &subscribe));
+	/* the last of all still works */
+	register_for(self->fds[nr - 1], .cookie = 9);
+	submit_event(queue, .id = 1);
+	reader_init(&r, self->fds[nr - 1]);
+	EXPECT_EQ(9, reader_event(&r)->cookie);
+	close(self->fds[0]);
+	UNTIL(queue_info(queue).nr_subscriptions == nr - 1);
+	EXPECT_EQ(0, call(queue, EVQ_IOC_SUBSCRIBE, &subscribe));
+	EXPECT_EQ(-ENOSPC, call(queue, EVQ_IOC_SUBSCRIBE, &subscribe));
+}
+
+TEST_F(limits, registrations)
+{
+	struct evq_register reg = { .cookie = 1 };
+	int queue = queue_running(4);
+	int sub = subscribe(queue, EVQ_POLICY_DROP_OLDEST, 0, 0);
+	__u32 last = 0;
+
+	if (self->f.max_registrations > TOO_MANY)
+		SKIP(return, "%u are too many", self->f.max_registrations);
+	for (__u32 i = 0; i < self->f.max_registrations; i++)
+		last = register_for(sub, .match = EVQ_MATCH_ID, .id = i);
+	EXPECT_EQ(-ENOSPC, call(sub, EVQ_IOC_REGISTER, &reg));
+	EXPECT_EQ(self->f.max_registrations,
+		  subscription_info(sub).nr_registrations);
+	EXPECT_EQ(0, unregister(sub, last));
+	EXPECT_EQ(0, call(sub, EVQ_IOC_REGISTER, &reg));
+	EXPECT_EQ(-ENOSPC, call(sub, EVQ_IOC_REGISTER, &reg));
+	/* another subscription has its own limit */
+	sub = subscribe(queue, EVQ_POLICY_DROP_OLDEST, 0, 0);
+	EXPECT_EQ(0, call(sub, EVQ_IOC_REGISTER, &reg));
+}
+
+/* What is too much for a queue is EAGAIN; the largest that may be asked for */
+TEST_F(limits, capacity)
+{
+	static struct evq_event_desc events[EVQ_SUBMIT_MAX];
+	enum { SOME = 64 * EVQ_SUBMIT_MAX };
+	int queue = queue_paused(SOME);
+
+	for (int n = 0; n < SOME; n += EVQ_SUBMIT_MAX)
+		ASSERT_EQ(EVQ_SUBMIT_MAX,
+			  submit(queue, events, EVQ_SUBMIT_MAX, 0, 0));
+	EXPECT_EQ(SOME, queue_info(queue).waiting);
+	EXPECT_EQ(-EAGAIN, try_event(queue, .id = 1));
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_ABORT));
+	EXPECT_EQ(SOME, queue_info(queue).aborted);
+}
+
+/* The largest read queue, full */
+TEST_F(limits, records)
+{
+	static struct evq_event_desc events[EVQ_SUBMIT_MAX];
+	enum { SOME = EVQ_RECORDS_MAX + 100 };
+	int queue = queue_running(EVQ_SUBMIT_MAX);
+	int sub = subscribe_all(queue);
+	struct reader r;
+
+	for (int n = 0; n < SOME;) {
+		int nr = SOME - n < EVQ_SUBMIT_MAX ? SOME - n : EVQ_SUBMIT_MAX;
+
+		ASSERT_EQ(nr, submit(queue, events, nr, 0, 0));
+		n += nr;
+	}
+	queue_settle(queue);
+	EXPECT_EQ(EVQ_RECORDS_MAX, subscription_info(sub).queued);
+	reader_init_size(&r, sub, 1 << 20);
+	for (__u64 seq = 1; seq <= EVQ_RECORDS_MAX; seq++)
+		ASSERT_EQ(seq, reader_event(&r)->seq);
+	reader_gap(&r, EVQ_SCOPE_SUBSCRIPTION, EVQ_RECORDS_MAX + 1, SOME,
+		   EVQ_LOST_OVERFLOW, 100);
+	reader_settle(&r);
+}
+
+TEST_HARNESS_MAIN
