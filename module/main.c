@@ -35,7 +35,7 @@ module_param(max_payload, uint, 0444);
 MODULE_PARM_DESC(max_payload, "Longest payload of the default queue, bytes");
 
 module_param_named(max_queues, evq_max_queues, uint, 0444);
-MODULE_PARM_DESC(max_queues, "Most queues at a time, the default one included");
+MODULE_PARM_DESC(max_queues, "Most anonymous queues at a time");
 
 module_param_named(max_subscriptions, evq_max_subscriptions, uint, 0444);
 MODULE_PARM_DESC(max_subscriptions, "Most subscriptions of a queue");

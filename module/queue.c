@@ -10,7 +10,7 @@
 #include "queue.h"
 #include "subscription.h"
 
-/* Most queues, the default one included; a module parameter. */
+/* Most anonymous queues; a module parameter. */
 unsigned int evq_max_queues = 1024;
 
 /* Most subscriptions of a queue; a module parameter. */
@@ -83,7 +83,8 @@ struct evq_queue *evq_queue_create(bool is_default, u32 capacity, u32 max_payloa
 	struct evq_queue *queue;
 	int ret;
 
-	if (atomic_inc_return(&evq_nr_queues) > evq_max_queues && !is_default) {
+	/* Without the default one, which always exists. */
+	if ((u32)atomic_inc_return(&evq_nr_queues) - 1 > evq_max_queues) {
 		ret = -ENOSPC;
 		goto uncount;
 	}

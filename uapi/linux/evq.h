@@ -160,7 +160,7 @@ enum evq_lost {
  * @abi_version: EVQ_ABI_VERSION of the module
  * @nr_causes: number of causes in enum evq_lost that the module knows
  * @features: reserved for bits that name optional abilities; 0 for now
- * @max_queues: most queues at a time, the default one included
+ * @max_queues: most anonymous queues at a time, all users together
  * @max_subscriptions: most subscriptions of one queue
  * @max_registrations: most registrations of one subscription
  * @submit_max: most events in one EVQ_IOC_SUBMIT
