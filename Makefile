@@ -16,6 +16,7 @@ source	= $(shell scripts/kernel source | sed 's/^source=//')
 
 MAKEFLAGS += --no-print-directory
 quiet	:= $(if $(V),,@)
+silent	:= $(if $(V),,-s)
 
 .PHONY: help
 help: ## Show this
@@ -39,12 +40,12 @@ module: setup ## Build build/K/evq.ko; CC=clang for clang's opinion (6.1)
 
 .PHONY: userspace
 userspace: setup ## Build libevq and the evq command in build/userspace
-	$(quiet)$(MAKE) -C userspace O=$(build)/userspace PREFIX=$(PREFIX)
+	$(quiet)$(MAKE) $(silent) -C userspace O=$(build)/userspace PREFIX=$(PREFIX)
 
 .PHONY: selftests
 selftests: setup userspace ## Build the tests in build/selftests
 	$(quiet)mkdir -p $(build)/selftests
-	$(quiet)$(MAKE) -C selftests OUTPUT=$(build)/selftests KSRC=$(source)
+	$(quiet)$(MAKE) $(silent) -C selftests OUTPUT=$(build)/selftests KSRC=$(source)
 
 .PHONY: demo
 demo: module userspace ## Boot a virtual machine and show evq at work

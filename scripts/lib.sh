@@ -9,6 +9,9 @@ PATH=$PATH:/usr/sbin:/sbin
 # Kernels and their sources are large and the same for every checkout, so they live outside it.
 cache=${EVQ_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/evq}
 
+# A make that a script starts is not part of the one that started the script.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
 # What cannot go on, and what to do about it.
 die()
 {
