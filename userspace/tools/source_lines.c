@@ -2,6 +2,7 @@
 #include "source.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,12 +74,15 @@ static void take_lines(struct source *source, struct batch *batch)
 	}
 }
 
-/* Reads once. Only called where the text has no whole line left. */
+/* Reads once, if there is something. Only called where no whole line is left. */
 static int read_text(struct source *source)
 {
 	struct lines *lines = source->state;
+	struct pollfd readable = { .fd = lines->fd, .events = POLLIN };
 	ssize_t n;
 
+	if (poll(&readable, 1, 0) == 0)
+		return 0;
 	memmove(lines->text, lines->text + lines->start, lines->end - lines->start);
 	lines->end -= lines->start;
 	lines->start = 0;
