@@ -1,0 +1,368 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The evq command, as people and scripts use it: arguments, sources, filters,
+# both kinds of output, signals, exit codes. Needs root; uses the default queue
+# and leaves it running.
+
+# shellcheck disable=SC2317 # tests are called by their names
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+PATH=$here/../build/userspace:$PATH
+dir=$(mktemp -d)
+cd "$dir" || exit 1
+
+n=0
+result()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n $2"
+	else
+		echo "not ok $n $2"
+	fi
+}
+
+if ! command -v evq >/dev/null || [ ! -e /dev/evq ] || [ "$(id -u)" != 0 ]; then
+	echo "1..0 # SKIP needs root, /dev/evq and the evq command"
+	exit 4
+fi
+
+cleanup()
+{
+	# shellcheck disable=SC2046 # process ids are words
+	kill $(jobs -p) 2>/dev/null
+	chmod 660 /dev/evq
+	evq ctl start
+	evq ctl set --capacity 1024 --max-payload 4096
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+
+# is WANT GOT: says what differs.
+is()
+{
+	[ "$1" = "$2" ] && return 0
+	printf '# wanted: %s\n' "$1" | head -n 20
+	printf '# got:    %s\n' "$2" | head -n 20
+	return 1
+}
+
+# status WANT COMMAND...: output goes to the files out and err.
+status()
+{
+	local want=$1
+	shift
+	"$@" >out 2>err
+	is "$want" "$?" || { sed 's/^/# /' err; return 1; }
+}
+
+# says TEXT: the last command complained like this.
+says()
+{
+	grep -q -- "$1" err && return 0
+	sed 's/^/# complained: /' err
+	return 1
+}
+
+# listen NAME ARGUMENT...: a subscriber in the background that is registered.
+listen()
+{
+	local name=$1
+	shift
+	rm -f "$name.ready"
+	mkfifo "$name.ready"
+	evq sub --ready-fd 9 "$@" 9>"$name.ready" >"$name.out" 2>"$name.err" &
+	subscriber=$!
+	read -r _ <"$name.ready" || { sed 's/^/# /' "$name.err"; return 1; }
+}
+
+# publish NAME ARGUMENT...: likewise a publisher.
+publish()
+{
+	local name=$1
+	shift
+	rm -f "$name.ready"
+	mkfifo "$name.ready"
+	# Named, or a program in the background would get an empty input.
+	exec 8<&0
+	evq pub --ready-fd 9 "$@" <&8 8<&- 9>"$name.ready" 2>"$name.err" &
+	publisher=$!
+	exec 8<&-
+	read -r _ <"$name.ready" || { sed 's/^/# /' "$name.err"; return 1; }
+}
+
+# Brings subscribers to their end of file.
+finish()
+{
+	evq ctl drain && wait "$subscriber" && evq ctl start
+}
+
+payloads()	{ sed 's/^[^:]*: //' "$1.out"; }
+
+# json "FIELD..." [FILE]: fields of lines of JSON, by a reader that is strict, with bars between.
+json()
+{
+	perl -MJSON::PP -MMIME::Base64 -ne '
+		BEGIN { @fields = split / /, shift }
+		my $r = JSON::PP->new->utf8->decode($_);
+		print join("|", map {
+			my ($outer, $inner) = split /\./;
+			my $v = defined $inner ? $r->{$outer}{$inner} : $r->{$outer};
+			$v = decode_base64($v) if $_ eq "base64" && defined $v;
+			utf8::encode($v) if $_ eq "text" && defined $v;
+			defined $v ? $v : "-"
+		} @fields), "\n"' "$@"
+}
+
+test_help()
+{
+	local c
+	for c in "" pub sub stat ctl; do
+		# shellcheck disable=SC2086 # no command is no word
+		status 0 evq $c --help && grep -q '^Usage: evq' out || return 1
+	done
+	status 0 evq --version && grep -q '^evq [0-9]' out
+}
+
+test_usage()
+{
+	status 2 evq && says "which command" &&
+		status 2 evq frobnicate && says "no command frobnicate" &&
+		status 2 evq pub --type x a && says "takes a number" &&
+		status 2 evq pub --priority 64 a && says "63 at most" &&
+		status 2 evq pub --kmsg --uevents && says "exclude" &&
+		status 2 evq pub --kmsg=some && says "takes all" &&
+		status 2 evq pub --timeout 3x a && says "takes a time" &&
+		status 2 evq pub --nonsense && says "Try: evq pub --help" &&
+		status 2 evq sub colour=red && says "not \"colour\"" &&
+		status 2 evq sub type && says "looks like" &&
+		status 2 evq sub priority=9-3 && says "takes a range" &&
+		status 2 evq sub priority=5-70 && says "takes a range" &&
+		status 2 evq sub priority=- && says "takes a range" &&
+		status 2 evq sub --count 0 && says "1 at least" &&
+		status 2 evq sub --policy worst && says "no policy" &&
+		status 2 evq stat more && says "no argument" &&
+		status 2 evq ctl && says "which one" &&
+		status 2 evq ctl fly && says "no operation" &&
+		status 2 evq ctl set && says "needs --capacity" &&
+		status 2 evq ctl start --capacity 5 && says "go with set"
+}
+
+test_no_queue()
+{
+	status 1 evq stat --queue nowhere && says "/dev/evq-nowhere.*is the module loaded" &&
+		status 1 evq stat --queue /dev/null && says "not an evq queue"
+}
+
+test_permission()
+{
+	local nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+	command -v setpriv >/dev/null || return 0
+	chmod 660 /dev/evq
+	# shellcheck disable=SC2086 # words
+	status 1 $nobody "$(command -v evq)" pub x && says "join the group evq" || return 1
+	chmod 666 /dev/evq
+	# shellcheck disable=SC2086
+	status 1 $nobody "$(command -v evq)" ctl pause && says "CAP_SYS_ADMIN" || return 1
+	# shellcheck disable=SC2086
+	status 0 $nobody "$(command -v evq)" stat || return 1
+	chmod 660 /dev/evq
+}
+
+test_arguments()
+{
+	listen a && status 0 evq pub one "two words" "" -- -three && is "" "$(cat err)" && finish &&
+		is $'one\ntwo words\n\n-three' "$(payloads a)" &&
+		is "matched 4 = delivered 4 + queued 0 + in_hand 0 + lost 0; printed 4" \
+			"$(sed 's/^evq sub: //' a.err)"
+}
+
+test_lines()
+{
+	listen a && printf 'first\n\n  third\r\nlast' | status 0 evq pub --type 3 --key 0x10 --id 9 &&
+		is "evq pub: 4 submitted, 0 refused" "$(cat err)" && finish &&
+		is $'first\n\n  third\\x0d\nlast' "$(payloads a)" &&
+		is 4 "$(grep -c 'type=3 priority=0 key=0x10 id=9 pid=' a.out)" &&
+		listen a && status 0 evq pub </dev/null && finish && is "" "$(cat a.out)"
+}
+
+# What is there at once goes in few calls, but in order, and all of it.
+test_many_lines()
+{
+	listen a --records 65536 && seq 20000 | status 0 evq pub && finish &&
+		is "$(seq 20000 | cksum)" "$(payloads a | cksum)"
+}
+
+test_count_and_until()
+{
+	listen a && seq 10 | status 0 evq pub --count 3 && seq 10 | status 0 evq pub --until 5 && finish &&
+		is "1 2 3 1 2 3 4 5" "$(payloads a | paste -sd ' ')"
+}
+
+test_long_lines()
+{
+	listen a && { echo short; head -c 5000 /dev/zero | tr '\0' x; echo; head -c 3000000 /dev/zero | tr '\0' y
+		echo; echo end; } | status 3 evq pub && says "longer than" &&
+		is "evq pub: 2 submitted, 1 refused, 1 lines that were too long" "$(tail -n 1 err)" && finish &&
+		is $'short\nend' "$(payloads a)"
+}
+
+test_filters()
+{
+	listen a type=1 type=2,priority=10-20 key=7,order=-1 id=0x20 &&
+		status 0 evq pub -t 1 a && status 0 evq pub -t 2 -p 9 b && status 0 evq pub -t 2 -p 20 c &&
+		status 0 evq pub -t 1 -k 7 d && status 0 evq pub -t 9 -i 32 e && status 0 evq pub -t 9 f && finish &&
+		is "(type=1): a|(type=2,priority=10-20): c|(key=7,order=-1): d|(type=1): d|(id=0x20): e" \
+			"$(sed 's/.*(/(/' a.out | paste -sd '|')"
+}
+
+test_json()
+{
+	listen a --json --label me all type=1 &&
+		status 0 evq pub -t 1 -p 5 -k 18446744073709551615 -i 3 'say "hi" \ ü' && finish &&
+		is 'event|me|18446744073709551615|all|5|3|say "hi" \ ü
+event|me|18446744073709551615|type=1|5|3|say "hi" \ ü' \
+			"$(json 'record label key filter priority id text' a.out)" &&
+		is "$(id -u)|$(id -g)|0" "$(json 'uid gid lane' a.out | head -n 1)" &&
+		is 'ledger|me|2|0|0|2|2|0|0' \
+			"$(json 'record label printed unprinted gaps matched delivered queued in_hand' a.err)" &&
+		status 0 evq stat --json && is "/dev/evq|running|1" "$(json 'queue.name queue.state kernel.abi_version' out)"
+}
+
+# Bytes that are not text come through whole, and cannot upset a terminal.
+test_binary()
+{
+	local bytes=$'\xff\x01\x1b[31m\xc3\xa9\xed\xa0\x80\xc0\xaf\xf4\x90\x80\x80'
+	listen a --json && status 0 evq pub "$bytes" $'ok\x1b' && printf 'a\0b\n' | status 0 evq pub && finish &&
+		is "-|$bytes"$'\nok\x1b|-\na\\x00b|-' "$(json 'text base64' a.out | sed 's/\x00/\\x00/')" && listen a &&
+		status 0 evq pub "$bytes" $'\u202e\u009b' && finish &&
+		is '\xff\x01\x1b[31mé\xed\xa0\x80\xc0\xaf\xf4\x90\x80\x80
+\xe2\x80\xae\xc2\x9b' "$(payloads a)"
+}
+
+test_full_queue()
+{
+	evq ctl pause && evq ctl set --capacity 3 && seq 5 | status 3 evq pub --nonblock && says "queue is full" &&
+		is "evq pub: 3 submitted, 2 refused" "$(tail -n 1 err)" &&
+		status 3 evq pub --timeout 20ms x && says "until the deadline" &&
+		evq ctl set --capacity 1024 && evq ctl start
+}
+
+# A signal ends a publisher that waits for room, and counts stay right.
+test_signal_while_blocked()
+{
+	evq ctl pause && evq ctl set --capacity 2 && publish p --type 1 < <(seq 5; exec tail -f /dev/null) || return 1
+	until evq stat --json | grep -q '"blocked":1'; do :; done
+	kill -TERM "$publisher"
+	wait "$publisher"
+	is 0 "$?" && is "evq pub: 2 submitted, 0 refused" "$(cat p.err)" || return 1
+	for _ in 1 2 3; do
+		publish p a b c || return 1
+		kill -INT "$publisher"
+		wait "$publisher"
+		is 0 "$?" && is "" "$(cat p.err)" || return 1
+	done
+	evq ctl set --capacity 1024 && evq ctl start
+}
+
+test_end_of_sub()
+{
+	listen a --count 2 && status 0 evq pub 1 2 3 4 && wait "$subscriber" && is $'1\n2' "$(payloads a)" &&
+		status 0 evq sub --time 10ms && says "matched 0 = delivered 0" && listen a && kill -TERM "$subscriber" &&
+		wait "$subscriber" && grep -q "matched 0" a.err && listen a && kill -INT "$subscriber" &&
+		wait "$subscriber" && grep -q "matched 0" a.err
+}
+
+# Nobody reads the output any more: no complaint, and the ledger still.
+test_end_of_reader()
+{
+	mkfifo pipe ready
+	head -n 1 pipe >line &
+	evq sub --ready-fd 9 9>ready >pipe 2>err &
+	subscriber=$!
+	read -r _ <ready
+	evq pub first
+	until [ -s line ]; do :; done
+	# The pipe has no reader, or will not for long.
+	while kill -0 "$subscriber" 2>/dev/null; do
+		evq pub another
+	done
+	wait "$subscriber"
+	is 0 "$?" && is 1 "$(wc -l <err)" && says "printed"
+}
+
+# One sleeps while more comes than it has room for.
+test_gaps()
+{
+	evq ctl pause && listen a && listen b --json --records 2 --policy drop-newest && status 0 evq pub 1 2 3 4 5 &&
+		kill -STOP "$subscriber" || return 1
+	until grep -q '^State:.*T' "/proc/$subscriber/status"; do :; done
+	evq ctl start
+	until evq stat --json | grep -q '"waiting":0'; do :; done
+	kill -CONT "$subscriber"
+	finish && is $'event|1|-|-\nevent|2|-|-\ngap|-|subscription|3' \
+		"$(json 'record text scope lost.overflow' b.out)" &&
+		is "5|2|0|0|3" "$(json 'matched delivered queued in_hand lost.overflow' b.err)" &&
+		is 2 "$(tail -n 1 b.out | json 'first_seq last_seq' | sed 's/\(.*\)|\(.*\)/\2 - \1/' | xargs expr)" &&
+		is 5 "$(wc -l <a.out)"
+}
+
+test_stopped()
+{
+	local first
+	first=$(evq stat --json | json queue.next_seq)
+	publish p < <(exec tail -f /dev/null) && evq ctl pause && status 0 evq pub 1 2 && evq ctl abort || return 1
+	wait "$publisher"
+	is 4 "$?" && grep -q "queue is stopped" p.err && status 4 evq pub x && says "queue is stopped" &&
+		is stopped "$(evq stat --json | json queue.state)" && status 1 evq ctl pause && says "start it first" &&
+		status 0 evq sub && status 0 evq ctl start && is $((first + 2)) "$(evq stat --json | json queue.next_seq)"
+}
+
+test_ledger()
+{
+	status 0 evq stat --json && perl -MJSON::PP -ne '
+		$q = decode_json($_)->{queue};
+		exit 1 if $q->{accepted} != $q->{waiting} + $q->{dispatched} + $q->{evicted} + $q->{aborted};' out &&
+		status 0 evq stat && grep -q '^/dev/evq: running, rights: .*subscribe' out
+}
+
+test_kmsg()
+{
+	[ -w /dev/kmsg ] || return 0
+	listen a type=4 && publish p --kmsg --type 4 --until "evq-end $$" || return 1
+	echo "<3>evq test: an error $$" >/dev/kmsg
+	echo "<6>evq test: an information $$" >/dev/kmsg
+	echo "<5>evq-end $$" >/dev/kmsg
+	wait "$publisher" && finish && grep -q "priority=39 .*: evq test: an error $$\$" a.out &&
+		grep -q "priority=15 .*: evq test: an information $$\$" a.out &&
+		grep -q "priority=23 .*: evq-end $$\$" a.out && is "$(wc -l <a.out)" "$(sed 's/.*pub: \([0-9]*\) .*/\1/' p.err)"
+}
+
+test_uevents()
+{
+	[ -w /sys/class/mem/null/uevent ] || return 0
+	listen a --json type=5 && publish p --uevents --type 5 --priority 9 --until "MARK=evq$$" || return 1
+	echo add >/sys/class/mem/null/uevent
+	echo "change $(cat /proc/sys/kernel/random/uuid) MARK=evq$$" >/sys/class/mem/null/uevent
+	wait "$publisher" && finish &&
+		grep -c '"priority":9,.*"text":"[a-z]*@/devices/virtual/mem/null\\nACTION=' a.out >count && is 2 "$(cat count)" &&
+		grep -q '"text":"add@/devices/virtual/mem/null\\n' a.out &&
+		grep -qF "SYNTH_ARG_MARK=evq$$" a.out &&
+		is 1 "$(grep /mem/null a.out | sed 's/.*"key":\([0-9]*\).*/\1/' | sort -u | wc -l)"
+}
+
+tests=$(declare -F | sed -n 's/^declare -f test_//p')
+echo "TAP version 13"
+echo "1..$(wc -l <<<"$tests")"
+failed=0
+for t in $tests; do
+	if "test_$t"; then
+		result 0 "$t"
+	else
+		result 1 "$t"
+		failed=1
+	fi
+done
+exit $failed
