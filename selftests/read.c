@@ -243,6 +243,29 @@ TEST_F(read, fault_in_a_gap)
 	reader_settle(&self->r);
 }
 
+/* Losses of both scopes at one place are two records, each of which may come alone. */
+TEST_F(read, two_gaps_one_by_one)
+{
+	__u32 reg = register_for(self->sub, .order = 1);
+	struct evq_gap_record gap[2];
+
+	send(self->queue, 1, 0);
+	ASSERT_EQ(0, unregister(self->sub, reg));
+	ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_PAUSE));
+	submit_ids(self->queue, 2, 3);
+	ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_ABORT));
+	EXPECT_EQ(HEAD, read_records(self->sub, self->buf, HEAD));
+	for (int i = 0; i < 2; i++) {
+		EXPECT_EQ(POLLIN, poll_now(self->sub, POLLIN));
+		EXPECT_EQ(sizeof(gap[i]),
+			  read_records(self->sub, &gap[i], sizeof(gap[i]) + 8));
+	}
+	EXPECT_NE(gap[0].scope, gap[1].scope);
+	EXPECT_EQ(1, gap[gap[0].scope ? 1 : 0].last_seq);
+	EXPECT_EQ(4, gap[gap[0].scope ? 0 : 1].last_seq);
+	EXPECT_EQ(0, read_records(self->sub, self->buf, 1000));
+}
+
 TEST_F(read, vectors)
 {
 	struct iovec iov[64];
@@ -604,6 +627,104 @@ TEST_F(read, readers_share)
 	EXPECT_EQ(SHARED_EVENTS, info.matched);
 	EXPECT_EQ(0, info.in_hand);
 	EXPECT_EQ(0, info.bytes);
+}
+
+/* Each of the waiting readers is woken for what the other leaves. */
+TEST_F(read, readers_wait_together)
+{
+	struct task t[4];
+
+	for (int round = 0; round < 30; round++) {
+		for (int i = 0; i < 4; i++)
+			task_start(&t[i], read_one, &self->sub);
+		for (int i = 0; i < 4; i++)
+			UNTIL(sleeps_in(t[i].tid, SYS_read));
+		/* all at once, or one by one; each reads a single one */
+		if (round % 2) {
+			struct evq_event_desc events[4] = { 0 };
+
+			ASSERT_EQ(4, submit(self->queue, events, 4, 0, 0));
+		} else {
+			submit_ids(self->queue, 1, 4);
+		}
+		for (int i = 0; i < 4; i++)
+			ASSERT_EQ(HEAD, task_join(&t[i]));
+	}
+}
+
+struct faulter {
+	int sub;
+	char *buf;
+	int faults, read;
+};
+
+static int fault_main(void *arg)
+{
+	struct faulter *f = arg;
+	ssize_t n;
+
+	do {
+		/* room for one record or none, and then for a part of the next */
+		n = read_records(f->sub, f->buf, 1000);
+		f->read += n == HEAD;
+		f->faults += n == -EFAULT;
+		CHECK(n == HEAD || n == -EFAULT || n == -EAGAIN || n == 0);
+	} while (n);
+	return 0;
+}
+
+static int send_all(void *arg)
+{
+	struct evq_event_desc events[5] = { 0 };
+	int queue = *(int *)arg;
+
+	for (int n = 0; n < SHARED_EVENTS; n += 5)
+		CHECK_EQ(5, submit(queue, events, 5, 0, 0));
+	return queue_drain(queue, 0);
+}
+
+/*
+ * Readers whose buffers are bad keep taking records and giving them back; one
+ * who waits is told of what comes back, and the end comes after all of it.
+ */
+TEST_F(read, faults_beside_a_good_reader)
+{
+	static unsigned char seen[SHARED_EVENTS + 1];
+	struct faulter bad[2] = {
+		{ .sub = self->sub, .buf = page_edge(PROT_NONE) - 20 },
+		{ .sub = self->sub, .buf = page_edge(PROT_NONE) - HEAD - 20 },
+	};
+	struct evq_subscription_info info;
+	struct task t[2], sender;
+	int events = 0;
+	ssize_t n;
+
+	ASSERT_EQ(0, fcntl(self->sub, F_SETFL, O_NONBLOCK));
+	for (int i = 0; i < 2; i++)
+		task_start(&t[i], fault_main, &bad[i]);
+	task_start(&sender, send_all, &self->queue);
+	do {
+		poll_for(self->sub, POLLIN);
+		n = read_records(self->sub, self->buf, 4 * HEAD);
+		ASSERT_TRUE(n >= 0 || n == -EAGAIN);
+		for (ssize_t at = 0; at < n; at += HEAD) {
+			struct evq_event_record *e = (void *)(self->buf + at);
+
+			ASSERT_EQ(0, seen[e->seq]++);
+			events++;
+		}
+	} while (n);
+	EXPECT_EQ(0, task_join(&sender));
+	EXPECT_EQ(0, task_join(&t[0]));
+	EXPECT_EQ(0, task_join(&t[1]));
+	info = subscription_info(self->sub);
+	EXPECT_EQ(0, bad[0].read);
+	EXPECT_LT(0, bad[0].faults);
+	EXPECT_EQ(SHARED_EVENTS, events + bad[1].read);
+	EXPECT_EQ(SHARED_EVENTS, info.delivered);
+	EXPECT_EQ(SHARED_EVENTS, info.matched);
+	EXPECT_EQ(0, info.bytes);
+	EXPECT_EQ(0, info.in_hand);
 }
 
 /* A subscription has its own way of waiting; that of a duplicate is shared. */
