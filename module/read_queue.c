@@ -360,6 +360,25 @@ size_t evq_slot_size(const struct evq_slot *slot)
 		 evq_gap_has_scope(&slot->gap, EVQ_SCOPE_QUEUE));
 }
 
+/* Take what the gap @slot tells of the subscription's scope out of it, into a slot of its own. */
+static struct evq_slot *evq_read_queue_split(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	struct evq_slot *part = evq_read_queue_use_slot(queue);
+	const struct evq_gap *gap = &slot->gap;
+	enum evq_lost cause;
+
+	evq_slot_make_gap(part);
+	part->position = slot->position;
+	for (cause = 0; cause < EVQ_NR_CAUSES; cause++) {
+		if (evq_cause_scope(cause) != EVQ_SCOPE_SUBSCRIPTION || !gap->lost[cause])
+			continue;
+		evq_gap_add(&part->gap, cause, gap->lost[cause],
+			    gap->first[EVQ_SCOPE_SUBSCRIPTION], gap->last[EVQ_SCOPE_SUBSCRIPTION]);
+		slot->gap.lost[cause] = 0;
+	}
+	return part;
+}
+
 /**
  * evq_read_queue_take() - take slots in hand, from the front
  * @queue: the queue; locked
@@ -368,7 +387,7 @@ size_t evq_slot_size(const struct evq_slot *slot)
  *
  * Return: the number of slots taken; 0 if the queue is empty; -EMSGSIZE if the
  *	first does not fit; -ENOBUFS if the queue needs one more slot before
- *	its last gap can be taken. Each slot is to be consumed or put back.
+ *	the next gap can be taken. Each slot is to be consumed or put back.
  */
 int evq_read_queue_take(struct evq_read_queue *queue, struct list_head *hand, size_t room)
 {
@@ -382,8 +401,19 @@ int evq_read_queue_take(struct evq_read_queue *queue, struct list_head *hand, si
 		if (n == EVQ_HAND_MAX)
 			break;
 		size = evq_slot_size(slot);
-		if (size > room)
-			return n ?: -EMSGSIZE;
+		if (size > room && n)
+			break;
+		if (size > room) {
+			/* One of its two records may fit. */
+			if (slot->event || room < sizeof(struct evq_gap_record))
+				return -EMSGSIZE;
+			if (queue->nr_free < 2)
+				return -ENOBUFS;
+			slot = evq_read_queue_split(queue, slot);
+			list_add(&slot->node, hand);
+			queue->slots_in_hand++;
+			return 1;
+		}
 		/* After the last gap the last slot is none: see the invariant. */
 		if (!slot->event && !queue->nr_free && list_is_last(&slot->node, &queue->slots))
 			return n ?: -ENOBUFS;

@@ -509,8 +509,7 @@ struct evq_subscription_info {
  *     | header ... payload . pad | header ... payload . pad | ...
  *
  * It waits for the first only, and not with O_NONBLOCK (EAGAIN). If not even
- * the next record fits: EMSGSIZE; gaps of both scopes at one place come together
- * and need 2 * sizeof(struct evq_gap_record). 0 is the end of file: the queue is stopped and
+ * the next record fits: EMSGSIZE. 0 is the end of file: the queue is stopped and
  * everything was read; after EVQ_CONTROL_START there may be more. A fault in the
  * middle returns the records copied before it (EFAULT if none); the others stay.
  * A reader skips kinds that it does not know.
