@@ -123,7 +123,7 @@ TEST(open_rights)
 		EVQ_RIGHT_CONTROL, RIGHTS_ALL,
 	};
 
-	for (unsigned int i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(asked); i++) {
 		struct evq_queue *queue = evq_queue_open(NULL, asked[i]);
 		struct evq_queue_info info;
 
@@ -459,7 +459,7 @@ static int see_gap(void *data, const struct evq_gap_record *gap)
 
 TEST_F(lib, gap_callback)
 {
-	struct evq_subscription *sub = evq_queue_subscribe(self->queue, EVQ_POLICY_DROP_OLDEST, 2, 0);
+	struct evq_subscription *sub = evq_queue_subscribe(self->queue, 0, 2, 0);
 	struct seen seen = { 0 };
 	struct gaps gaps = { 0 };
 	struct evq_calls calls;
