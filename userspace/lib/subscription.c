@@ -58,14 +58,16 @@ struct evq_subscription {
 
 struct evq_subscription *evq__subscription_new(int fd)
 {
-	struct evq_subscription *subscription;
-	int flags = fcntl(fd, F_GETFL);
+	struct evq_subscription *subscription = calloc(1, sizeof(*subscription));
+	int flags;
 
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
-		return NULL;
-	subscription = calloc(1, sizeof(*subscription));
 	if (!subscription)
 		return NULL;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
+		free(subscription);
+		return NULL;
+	}
 	subscription->fd = fd;
 	pthread_mutex_init(&subscription->lock, NULL);
 	pthread_cond_init(&subscription->returned, NULL);

@@ -48,6 +48,7 @@ static const char help[] =
  * @until: text after which to end, or NULL
  * @submitted: events that the queue accepted
  * @refused: events that it did not
+ * @left: events that were not submitted, as the program or the queue stopped
  * @complained: a reason for a refusal has been told
  * @ended: @count or @until was reached
  */
@@ -63,6 +64,7 @@ struct publisher {
 	const char *until;
 	uint64_t submitted;
 	uint64_t refused;
+	uint64_t left;
 	bool complained;
 	bool ended;
 };
@@ -110,31 +112,43 @@ static void refuse(struct publisher *publisher, int error)
 	publisher->complained = true;
 }
 
-/* Submits the batch. What is left of it after a signal is not submitted. */
-static int submit_batch(struct publisher *publisher)
+/* What one submit of the rest of the batch is to do. */
+static ssize_t submit(struct publisher *publisher, size_t done)
 {
 	struct batch *batch = publisher->batch;
-	uint32_t flags = publisher->nonblock ? EVQ_SUBMIT_NONBLOCK : 0;
-	size_t done = 0;
+	uint32_t flags = publisher->nonblock || stopping() ? EVQ_SUBMIT_NONBLOCK : 0;
+	uint64_t deadline_ns = 0;
 
-	while (done < batch->nr && !stopping()) {
-		uint64_t deadline_ns = 0;
-		ssize_t n;
+	if (publisher->has_timeout)
+		deadline_ns = evq_deadline(publisher->timeout_ns);
+	return evq_queue_submit_many(publisher->queue, batch->events + done, batch->nr - done, flags,
+				     deadline_ns);
+}
 
-		if (publisher->has_timeout)
-			deadline_ns = evq_deadline(publisher->timeout_ns);
-		n = evq_queue_submit_many(publisher->queue, batch->events + done, batch->nr - done,
-					  flags, deadline_ns);
+/* After a signal the batch is finished as far as there is room for it. */
+static int submit_batch(struct publisher *publisher)
+{
+	size_t done = 0, nr = publisher->batch->nr;
+
+	while (done < nr) {
+		ssize_t n = submit(publisher, done);
+
 		if (n > 0) {
 			publisher->submitted += (size_t)n;
 			done += (size_t)n;
+		} else if (errno == EAGAIN && stopping()) {
+			publisher->left += nr - done;
+			break;
 		} else if (errno == EAGAIN || errno == ETIMEDOUT || errno == EMSGSIZE) {
 			refuse(publisher, errno);
 			done++;
 		} else if (errno != EINTR) {
+			int error = errno;
+
 			complain("cannot submit to %s: %s", publisher->title,
-				 evq_strerror(EVQ_OPERATION_SUBMIT, errno));
-			return errno == ESHUTDOWN ? STATUS_STOPPED : STATUS_ERROR;
+				 evq_strerror(EVQ_OPERATION_SUBMIT, error));
+			publisher->left += nr - done;
+			return error == ESHUTDOWN ? STATUS_STOPPED : STATUS_ERROR;
 		}
 	}
 	if (publisher->count && publisher->submitted == publisher->count)
@@ -189,10 +203,12 @@ static int publish(struct publisher *publisher)
 /* Says what was done, where somebody may want to know. */
 static void summary(const struct publisher *publisher)
 {
-	if (publisher->source.fd < 0 && !publisher->refused)
+	if (publisher->source.fd < 0 && !publisher->refused && !publisher->left)
 		return;
 	fprintf(stderr, "evq pub: %llu submitted, %llu refused",
 		(unsigned long long)publisher->submitted, (unsigned long long)publisher->refused);
+	if (publisher->left)
+		fprintf(stderr, ", %llu left", (unsigned long long)publisher->left);
 	if (publisher->source.refused)
 		fprintf(stderr, ", %llu %s", (unsigned long long)publisher->source.refused,
 			publisher->source.missed);

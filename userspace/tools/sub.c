@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -236,15 +237,23 @@ static bool enough(const struct subscriber *subscriber)
 	return stopping() || (subscriber->count && subscriber->printed >= subscriber->count);
 }
 
+/* As after "| head": no fault, but the end. */
+static bool nobody_reads(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO };
+
+	return poll(&out, 1, 0) > 0 && out.revents & POLLERR;
+}
+
 /* Writes out what was printed. */
 static int flush(void)
 {
 	if (!fflush(stdout) && !ferror(stdout))
 		return 0;
-	/* Nobody reads any more, as after "| head": no fault, but the end. */
-	if (errno != EPIPE)
-		complain("cannot write: %s", strerror(errno));
-	return errno == EPIPE ? 1 : -1;
+	if (nobody_reads())
+		return 1;
+	complain("cannot write: %s", strerror(errno));
+	return -1;
 }
 
 static int receive(struct subscriber *subscriber, uint64_t deadline_ns)
@@ -252,10 +261,11 @@ static int receive(struct subscriber *subscriber, uint64_t deadline_ns)
 	int n;
 
 	while (!enough(subscriber)) {
-		n = evq_subscription_wait(subscriber->subscription, deadline_ns);
-		if (n == 0)
+		/* Where records keep coming the wait never says that the time is up. */
+		if (deadline_ns && evq_deadline(0) >= deadline_ns)
 			return STATUS_OK;
-		if (n < 0 && errno == EINTR)
+		n = evq_subscription_wait(subscriber->subscription, deadline_ns);
+		if (n == 0 || (n < 0 && errno == EINTR))
 			continue;
 		if (n > 0)
 			n = evq_subscription_dispatch(subscriber->subscription);
