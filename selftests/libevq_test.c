@@ -215,22 +215,58 @@ TEST_F(lib, submit_more_than_one_call_takes)
 	ASSERT_EQ(0, evq_queue_set_limits(self->queue, nr - 100, 0));
 	for (size_t i = 0; i < nr; i++)
 		evq_event_init(&events[i], i, 0, 0, NULL, 0);
-	ASSERT_EQ(nr - 100, evq_queue_submit_many(self->queue, events, nr,
+	ASSERT_EQ(nr - 100, evq_queue_submit_many(self->queue, events, nr, sizeof(*events),
 						  EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS, 0));
 	for (size_t i = 0; i < nr - 100; i++)
 		EXPECT_EQ(i + 1, events[i].seq);
 	EXPECT_EQ(0, events[nr - 100].seq);
-	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 1, EVQ_SUBMIT_NONBLOCK, 0));
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 1, sizeof(*events),
+					    EVQ_SUBMIT_NONBLOCK, 0));
 	EXPECT_EQ(EAGAIN, errno);
-	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 1, 0, evq_deadline(1000000)));
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 1, sizeof(*events), 0,
+					    evq_deadline(1000000)));
 	EXPECT_EQ(ETIMEDOUT, errno);
-	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 0, 0, 0));
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, events, 0, sizeof(*events), 0, 0));
 	EXPECT_EQ(EINVAL, errno);
 	ASSERT_EQ(0, evq_queue_get_info(self->queue, &info, sizeof(info)));
 	EXPECT_EQ(nr - 100, info.waiting);
 	EXPECT_EQ(0, evq_queue_abort(self->queue));
 	EXPECT_EQ(-1, evq_queue_submit(self->queue, 0, 0, 0, NULL, 0));
 	EXPECT_EQ(ESHUTDOWN, errno);
+	free(events);
+}
+
+/* A program with a newer header has longer elements. */
+TEST_F(lib, submit_elements_of_another_age)
+{
+	const size_t nr = EVQ_SUBMIT_MAX + 10;
+	struct longer {
+		struct evq_event_desc event;
+		__u64 more[2];
+	} *events = calloc(nr, sizeof(*events));
+
+	ASSERT_NE(NULL, events);
+	ASSERT_EQ(0, evq_queue_pause(self->queue));
+	ASSERT_EQ(0, evq_queue_set_limits(self->queue, nr, 0));
+	for (size_t i = 0; i < nr; i++)
+		evq_event_init(&events[i].event, i, 0, 0, "x", 1);
+	ASSERT_EQ(nr, evq_queue_submit_many(self->queue, &events->event, nr, sizeof(*events),
+					    EVQ_SUBMIT_RESULTS, 0));
+	for (size_t i = 0; i < nr; i++) {
+		EXPECT_EQ(i + 1, events[i].event.seq);
+		EXPECT_EQ(0, events[i].more[0]);
+	}
+	events->more[1] = 1;
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, &events->event, 1, sizeof(*events), 0,
+					    0));
+	EXPECT_EQ(E2BIG, errno);
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, &events->event, 1, 8, 0, 0));
+	EXPECT_EQ(EINVAL, errno);
+#if SIZE_MAX > UINT32_MAX
+	EXPECT_EQ(-1, evq_queue_submit_many(self->queue, &events->event, 1,
+					    sizeof(*events) + ((size_t)1 << 32), 0, 0));
+	EXPECT_EQ(EINVAL, errno);
+#endif
 	free(events);
 }
 
@@ -361,7 +397,8 @@ TEST_F(lib, callback_removes_another)
 	EXPECT_EQ(0, other->calls);
 	free(other);
 	EXPECT_EQ(2, calls_of(self->sub).skipped);
-	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
 }
 
 TEST_F(lib, many_registrations)
@@ -419,11 +456,27 @@ TEST_F(lib, dispatch_within_a_callback)
 	EXPECT_EQ(EBUSY, seen.nested);
 }
 
+static int run_callback(void *data, const struct evq_event_record *event, const void *payload)
+{
+	(void)event;
+	(void)payload;
+	return evq_subscription_run(data) == -1 ? errno : 0;
+}
+
+TEST_F(lib, run_within_a_callback)
+{
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, run_callback, self->sub, NULL));
+	send_texts(self->queue, 0, 1);
+	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EBUSY, calls_of(self->sub).last_error);
+}
+
 TEST_F(lib, nothing_and_the_end)
 {
 	struct seen seen = { 0 };
 
-	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
 	EXPECT_EQ(0, evq_subscription_wait(self->sub, 1));
 	EXPECT_EQ(0, evq_subscription_wait(self->sub, evq_deadline(1000000)));
 	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
@@ -436,7 +489,8 @@ TEST_F(lib, nothing_and_the_end)
 	EXPECT_EQ(ESHUTDOWN, errno);
 	EXPECT_EQ(0, evq_subscription_run(self->sub));
 	EXPECT_EQ(0, evq_queue_start(self->queue));
-	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
 	send_texts(self->queue, 0, 1);
 	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(2, seen.calls);
@@ -592,6 +646,94 @@ TEST_F(lib, unregister_waits_for_the_callback)
 	EXPECT_EQ(0, seen.calls);
 }
 
+static int endless_flood(void *arg)
+{
+	while (!evq_queue_submit(arg, 0, 0, 0, "x", 1))
+		;
+	return errno == ESHUTDOWN ? 0 : -1;
+}
+
+static int slow_gap(void *data, const struct evq_gap_record *gap)
+{
+	(void)gap;
+	return slow_callback(data, NULL, NULL);
+}
+
+static int set_gap_thread(void *arg)
+{
+	evq_subscription_set_gap_callback(arg, NULL, NULL);
+	return 0;
+}
+
+TEST_F(lib, set_gap_callback_waits_for_the_callback)
+{
+	struct evq_subscription *sub = evq_queue_subscribe(self->queue, 0, 1, 0);
+	struct slow slow = { 0 };
+	struct task runner, setter;
+
+	ASSERT_NE(NULL, sub);
+	ASSERT_EQ(0, evq_subscription_register_cookie(sub, NULL, 0, 0, NULL));
+	evq_subscription_set_gap_callback(sub, slow_gap, &slow);
+	send_texts(self->queue, 0, 3);
+	task_start(&runner, dispatch_thread, sub);
+	UNTIL(slow.entered);
+	task_start(&setter, set_gap_thread, sub);
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+	EXPECT_FALSE(atomic_load(&setter.done));
+	atomic_store(&slow.leave, true);
+	EXPECT_EQ(0, task_join(&setter));
+	EXPECT_TRUE(atomic_load(&slow.left));
+	evq_subscription_quit(sub);
+	EXPECT_EQ(1, task_join(&runner));
+	evq_subscription_close(sub);
+}
+
+struct replacing {
+	struct evq_subscription *sub;
+	struct gaps gaps;
+};
+
+static int replace_gap(void *data, const struct evq_gap_record *gap)
+{
+	struct replacing *replacing = data;
+
+	(void)gap;
+	evq_subscription_set_gap_callback(replacing->sub, see_gap, &replacing->gaps);
+	return 0;
+}
+
+TEST_F(lib, gap_callback_replaces_itself)
+{
+	struct replacing replacing = { .sub = evq_queue_subscribe(self->queue, 0, 1, 0) };
+
+	ASSERT_NE(NULL, replacing.sub);
+	ASSERT_EQ(0, evq_subscription_register_cookie(replacing.sub, NULL, 0, 0, NULL));
+	evq_subscription_set_gap_callback(replacing.sub, replace_gap, &replacing);
+	for (unsigned int i = 0; i < 2; i++) {
+		send_texts(self->queue, 0, 3);
+		EXPECT_EQ(1, evq_subscription_dispatch(replacing.sub));
+		EXPECT_EQ(i, replacing.gaps.calls);
+	}
+	evq_subscription_close(replacing.sub);
+}
+
+/* A flood of records without a callback does not keep a run from its end. */
+TEST_F(lib, quit_under_a_flood_without_callbacks)
+{
+	struct task runner, producer;
+
+	ASSERT_EQ(0, evq_subscription_register_cookie(self->sub, NULL, 0, 0, NULL));
+	task_start(&producer, endless_flood, self->queue);
+	task_start(&runner, dispatch_thread, self->sub);
+	UNTIL(calls_of(self->sub).skipped > 100);
+	evq_subscription_quit(self->sub);
+	EXPECT_EQ(1, task_join(&runner));
+	EXPECT_FALSE(atomic_load(&producer.done));
+	EXPECT_EQ(0, evq_queue_abort(self->queue));
+	EXPECT_EQ(0, task_join(&producer));
+}
+
 static int flood(void *arg)
 {
 	struct evq_queue *queue = arg;
@@ -658,9 +800,11 @@ TEST_F(lib, cookies)
 	EXPECT_EQ(0, memcmp(evq_event_payload(event), "text 0", event->data_len));
 	EXPECT_EQ(0, evq_buffer_next(buffer, &record));
 
-	/* Dispatching leaves them out, and goes on to what has a callback. */
+	/* Dispatching leaves them out, which is not the same as nothing there. */
 	send_texts(self->queue, 7, 1);
 	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
 	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
 	send_texts(self->queue, 7, 1);
 	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
@@ -719,7 +863,8 @@ TEST_F(lib, adopted_subscription)
 	EXPECT_EQ(1, there.calls);
 	EXPECT_EQ(0, here.calls);
 	EXPECT_EQ(1, calls_of(sub).skipped);
-	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
 	evq_subscription_close(sub);
 	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
 }
@@ -793,6 +938,14 @@ TEST(record_bounds)
 	EXPECT_EQ(NULL, evq_record_event(&event->head));
 	event->data_off = sizeof(*event) - 8;
 	EXPECT_EQ(NULL, evq_record_event(&event->head));
+	/* The sizes of the first version, whatever the headers say. */
+	event->data_off = 88;
+	event->data_len = 0;
+	event->head.size = 88;
+	EXPECT_EQ(event, evq_record_event(&event->head));
+	event->head.size = 80;
+	EXPECT_EQ(NULL, evq_record_event(&event->head));
+	event->head.size = size;
 	event->head.kind = EVQ_RECORD_GAP;
 	EXPECT_EQ(NULL, evq_record_gap(&event->head));
 	EXPECT_EQ(NULL, evq_record_event(&event->head));
@@ -842,6 +995,20 @@ TEST(words)
 	EXPECT_STREQ(strerror(ENOENT), evq_strerror(EVQ_OPERATION_OTHER, ENOENT));
 	EXPECT_STREQ(strerror(EFAULT), evq_strerror(EVQ_OPERATION_READ, EFAULT));
 	EXPECT_EQ('0', evq_version()[0]);
+}
+
+TEST(record_gap_size)
+{
+	union {
+		struct evq_gap_record gap;
+		char room[256];
+	} memory = { .gap.head = { .size = 128, .kind = EVQ_RECORD_GAP } };
+
+	EXPECT_EQ(&memory.gap, evq_record_gap(&memory.gap.head));
+	memory.gap.head.size = 136;
+	EXPECT_EQ(&memory.gap, evq_record_gap(&memory.gap.head));
+	memory.gap.head.size = 120;
+	EXPECT_EQ(NULL, evq_record_gap(&memory.gap.head));
 }
 
 /* Every cause that the kernel knows has a name here. */

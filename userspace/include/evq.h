@@ -161,17 +161,19 @@ EVQ_API int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t ke
  * @events: the events, see evq_event_init()
  * @nr_events: how many, at least one; more than EVQ_SUBMIT_MAX take more than
  *	one system call
+ * @event_size: sizeof(*@events), which the array is stepped through by
  * @flags: EVQ_SUBMIT_NONBLOCK: do not wait for room; EVQ_SUBMIT_RESULTS: write
  *	the sequence number and the lane into each event that was accepted
  * @deadline_ns: when to stop waiting for room; 0: never
  *
  * Return: how many were accepted, from the first; fewer than @nr_events where
  * the call could not go on, and submitting the rest tells why. -1 means that
- * none was.
+ * none was. E2BIG: an event says something that this kernel does not know.
  * Thread-safe.
  */
 EVQ_API ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
-				      size_t nr_events, uint32_t flags, uint64_t deadline_ns);
+				      size_t nr_events, size_t event_size, uint32_t flags,
+				      uint64_t deadline_ns);
 
 /**
  * evq_event_init() - describe an event
@@ -436,8 +438,9 @@ EVQ_API int evq_subscription_get_first_seq(struct evq_subscription *subscription
  * @callback: the function to call for each gap; NULL: none
  * @data: given to @callback
  *
- * Where another thread is in the former one, it may still be running when this
- * returns.
+ * Where another thread is in the former one, the function waits for it to
+ * return, so the caller must hold nothing that the callback waits for. From
+ * within any callback of this subscription it does not wait.
  *
  * Thread-safe.
  */
@@ -459,15 +462,15 @@ EVQ_API int evq_subscription_wait(struct evq_subscription *subscription, uint64_
  * evq_subscription_dispatch() - read what is there and run its callbacks
  * @subscription: a subscription
  *
- * Does not wait. Reads once, or more often where what was read had no callback.
- * Callbacks run in the calling thread, in the order of the records, with no
- * lock held.
+ * Does not wait. Reads once, so there may be more. Callbacks run in the calling
+ * thread, in the order of the records, with no lock held.
  *
- * Return: how many callbacks ran, those for gaps included; 0: there is nothing
- * to read now; -1 otherwise. ESHUTDOWN: end of file: the queue is stopped and
- * everything was read (after evq_queue_start() there may be more). EBUSY: the
- * subscription is being dispatched already, by this or another thread.
- * ECANCELED: a callback closed the subscription, which is no more.
+ * Return: how many callbacks ran, those for gaps included, which is 0 where
+ * nothing that was read has one; -1 otherwise. EAGAIN: there is nothing to read
+ * now. ESHUTDOWN: end of file: the queue is stopped and everything was read
+ * (after evq_queue_start() there may be more). EBUSY: the subscription is being
+ * dispatched already, by this or another thread. ECANCELED: a callback closed
+ * the subscription, which is no more.
  * One thread at a time.
  */
 EVQ_API int evq_subscription_dispatch(struct evq_subscription *subscription);
@@ -480,7 +483,8 @@ EVQ_API int evq_subscription_dispatch(struct evq_subscription *subscription);
  * evq_subscription_quit().
  *
  * Return: 0 at the end of file; 1 after evq_subscription_quit(); -1 otherwise,
- * as evq_subscription_dispatch().
+ * as evq_subscription_dispatch(). EBUSY comes at once where a callback of the
+ * subscription calls this.
  * One thread at a time.
  */
 EVQ_API int evq_subscription_run(struct evq_subscription *subscription);
@@ -604,6 +608,10 @@ EVQ_API int evq_record_next(const void *data, size_t len, const struct evq_recor
  * evq_record_event() - a record as an event
  * @record: a record
  *
+ * The record has the fields of the first version of the structure at least.
+ * Those that were added later are there where @event->data_off is beyond them;
+ * no version has added any.
+ *
  * Return: the event, its payload within the record; NULL if this is no event.
  * errno stays as it was.
  * Thread-safe.
@@ -613,6 +621,8 @@ EVQ_API const struct evq_event_record *evq_record_event(const struct evq_record 
 /**
  * evq_record_gap() - a record as a gap
  * @record: a record
+ *
+ * As for evq_record_event(), with the size of the record to say what is there.
  *
  * Return: the gap; NULL if this is no gap. errno stays as it was.
  * Thread-safe.

@@ -147,29 +147,33 @@ int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key, uint3
 {
 	struct evq_event_desc event;
 
-	if (len > EVQ_PAYLOAD_MAX) {
+	/* What is too long for the queue, the kernel knows; this is too long to say. */
+	if (len > UINT32_MAX) {
 		errno = EMSGSIZE;
 		return -1;
 	}
 	evq_event_init(&event, type, key, priority, data, (uint32_t)len);
-	return evq_queue_submit_many(queue, &event, 1, 0, 0) == 1 ? 0 : -1;
+	return evq_queue_submit_many(queue, &event, 1, sizeof(event), 0, 0) == 1 ? 0 : -1;
 }
 
 ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
-			      size_t nr_events, uint32_t flags, uint64_t deadline_ns)
+			      size_t nr_events, size_t event_size, uint32_t flags,
+			      uint64_t deadline_ns)
 {
+	/* The array is the program's, whose header may be of another age. */
+	char *array = (char *)events;
 	size_t done = 0;
 
-	if (nr_events > SSIZE_MAX) {
+	if (nr_events > SSIZE_MAX || event_size > UINT32_MAX) {
 		errno = EINVAL;
 		return -1;
 	}
 	do {
 		size_t left = nr_events - done;
 		struct evq_submit submit = {
-			.events_ptr = (uintptr_t)(events + done),
+			.events_ptr = (uintptr_t)(array + done * event_size),
 			.nr_events = left < EVQ_SUBMIT_MAX ? (uint32_t)left : EVQ_SUBMIT_MAX,
-			.event_size = sizeof(*events),
+			.event_size = (uint32_t)event_size,
 			.deadline_ns = deadline_ns,
 			.flags = flags,
 		};

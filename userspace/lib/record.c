@@ -5,6 +5,17 @@
 
 #define RECORD_ALIGN 8
 
+/*
+ * The sizes that the structures had when they first came, which every kernel's
+ * records have at least. Those of this library's header say nothing: the kernel
+ * may be older.
+ */
+#define EVENT_SIZE_V1 88
+#define GAP_SIZE_V1 128
+
+_Static_assert(sizeof(struct evq_event_record) >= EVENT_SIZE_V1, "event records never shrink");
+_Static_assert(sizeof(struct evq_gap_record) >= GAP_SIZE_V1, "gap records never shrink");
+
 int evq_record_next(const void *data, size_t len, const struct evq_record **record)
 {
 	const struct evq_record *next = data;
@@ -29,9 +40,9 @@ const struct evq_event_record *evq_record_event(const struct evq_record *record)
 {
 	const struct evq_event_record *event = (const void *)record;
 
-	if (record->kind != EVQ_RECORD_EVENT || record->size < sizeof(*event))
+	if (record->kind != EVQ_RECORD_EVENT || record->size < EVENT_SIZE_V1)
 		return NULL;
-	if (event->data_off < sizeof(*event) || event->data_off > record->size ||
+	if (event->data_off < EVENT_SIZE_V1 || event->data_off > record->size ||
 	    event->data_len > record->size - event->data_off)
 		return NULL;
 	return event;
@@ -41,7 +52,7 @@ const struct evq_gap_record *evq_record_gap(const struct evq_record *record)
 {
 	const struct evq_gap_record *gap = (const void *)record;
 
-	if (record->kind != EVQ_RECORD_GAP || record->size < sizeof(*gap))
+	if (record->kind != EVQ_RECORD_GAP || record->size < GAP_SIZE_V1)
 		return NULL;
 	return gap;
 }

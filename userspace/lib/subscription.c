@@ -34,6 +34,8 @@
  * @dispatcher: that thread
  * @in_callback: it is in the callback of the registration @running
  * @running: number of that registration
+ * @in_gap: it is in the callback for gaps
+ * @gap_runs: how often it has called that
  * @closed: a callback closed the subscription; whoever dispatches frees it
  * @wake: eventfd that evq_subscription_run() waits for; -1 before the first run
  * @quit: evq_subscription_run() is to end
@@ -51,6 +53,8 @@ struct evq_subscription {
 	pthread_t dispatcher;
 	bool in_callback;
 	uint32_t running;
+	bool in_gap;
+	uint64_t gap_runs;
 	bool closed;
 	atomic_int wake;
 	atomic_bool quit;
@@ -241,9 +245,15 @@ int evq_subscription_get_first_seq(struct evq_subscription *subscription, uint32
 void evq_subscription_set_gap_callback(struct evq_subscription *subscription, evq_gap_fn callback,
 				       void *data)
 {
+	uint64_t run;
+
 	pthread_mutex_lock(&subscription->lock);
 	subscription->gap = callback;
 	subscription->gap_data = data;
+	run = subscription->gap_runs;
+	while (!in_own_dispatch(subscription) && subscription->in_gap &&
+	       subscription->gap_runs == run)
+		pthread_cond_wait(&subscription->returned, &subscription->lock);
 	pthread_mutex_unlock(&subscription->lock);
 }
 
@@ -291,11 +301,15 @@ static bool dispatch_gap(struct evq_subscription *subscription, const struct evq
 	subscription->calls.gaps++;
 	if (!callback)
 		return false;
+	subscription->gap_runs++;
+	subscription->in_gap = true;
 	pthread_mutex_unlock(&subscription->lock);
 
 	error = callback(data, gap);
 
 	pthread_mutex_lock(&subscription->lock);
+	subscription->in_gap = false;
+	pthread_cond_broadcast(&subscription->returned);
 	if (error) {
 		subscription->calls.gaps_failed++;
 		subscription->calls.last_error = error;
@@ -328,24 +342,24 @@ static int dispatch(struct evq_subscription *subscription)
 		if (!subscription->buffer)
 			return -1;
 	}
-	do {
-		pthread_mutex_unlock(&subscription->lock);
-		there = evq__buffer_fill(subscription->buffer, subscription->fd);
-		pthread_mutex_lock(&subscription->lock);
-		if (there <= 0)
-			return there;
-		while ((there = evq_buffer_next(subscription->buffer, &record)) > 0) {
-			if (dispatch_record(subscription, record))
-				ran++;
-			if (subscription->closed) {
-				errno = ECANCELED;
-				return -1;
-			}
-		}
-		if (there < 0)
+	pthread_mutex_unlock(&subscription->lock);
+	there = evq__buffer_fill(subscription->buffer, subscription->fd);
+	pthread_mutex_lock(&subscription->lock);
+	if (there == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (there < 0)
+		return -1;
+	while ((there = evq_buffer_next(subscription->buffer, &record)) > 0) {
+		if (dispatch_record(subscription, record))
+			ran++;
+		if (subscription->closed) {
+			errno = ECANCELED;
 			return -1;
-	} while (!ran);
-	return ran;
+		}
+	}
+	return there < 0 ? -1 : ran;
 }
 
 int evq_subscription_dispatch(struct evq_subscription *subscription)
@@ -399,7 +413,7 @@ int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadli
 }
 
 /*
- * The eventfd that evq_subscription_quit() writes to. Here it is published
+ * The eventfd that evq_subscription_quit() writes to, or -1. Here it is published
  * before @quit is looked at, there @quit is set before it is looked for, both
  * in one total order: one of the two sees the other's.
  */
@@ -409,7 +423,11 @@ static int wake_fd(struct evq_subscription *subscription)
 
 	pthread_mutex_lock(&subscription->lock);
 	fd = atomic_load(&subscription->wake);
-	if (fd < 0) {
+	if (in_own_dispatch(subscription)) {
+		/* Whoever waited here would wait for what it keeps from being read. */
+		fd = -1;
+		errno = EBUSY;
+	} else if (fd < 0) {
 		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		atomic_store(&subscription->wake, fd);
 	}
@@ -448,7 +466,7 @@ int evq_subscription_run(struct evq_subscription *subscription)
 			/* Perhaps of a quit that ended the run before. */
 			if (read(fds[1].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 				return -1;
-		} else if (evq_subscription_dispatch(subscription) < 0) {
+		} else if (evq_subscription_dispatch(subscription) < 0 && errno != EAGAIN) {
 			return errno == ESHUTDOWN ? 0 : -1;
 		}
 	}

@@ -122,7 +122,7 @@ static ssize_t submit(struct publisher *publisher, size_t done)
 	if (publisher->has_timeout)
 		deadline_ns = evq_deadline(publisher->timeout_ns);
 	return evq_queue_submit_many(publisher->queue, batch->events + done, batch->nr - done,
-				     flags, deadline_ns);
+				     sizeof(*batch->events), flags, deadline_ns);
 }
 
 /* After a signal the batch is finished as far as there is room for it. */

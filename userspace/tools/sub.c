@@ -271,7 +271,7 @@ static int receive(struct subscriber *subscriber, uint64_t deadline_ns)
 			n = evq_subscription_dispatch(subscriber->subscription);
 		if (n < 0 && errno == ESHUTDOWN)
 			return STATUS_OK;
-		if (n < 0) {
+		if (n < 0 && errno != EAGAIN) {
 			complain("cannot read: %s", evq_strerror(EVQ_OPERATION_READ, errno));
 			return STATUS_ERROR;
 		}
