@@ -10,6 +10,8 @@
 
 #define PAGE 4096
 #define SHARED_EVENTS 4000
+/* of these, those that are there before the others */
+#define FIRST_EVENTS 5
 #define HEAD sizeof(struct evq_event_record)
 
 FIXTURE(read)
@@ -655,7 +657,8 @@ TEST_F(read, readers_wait_together)
 struct faulter {
 	int sub;
 	char *buf;
-	int faults, read;
+	atomic_int faults;
+	int read;
 };
 
 static int fault_main(void *arg)
@@ -678,7 +681,7 @@ static int send_all(void *arg)
 	struct evq_event_desc events[5] = { 0 };
 	int queue = *(int *)arg;
 
-	for (int n = 0; n < SHARED_EVENTS; n += 5)
+	for (int n = FIRST_EVENTS; n < SHARED_EVENTS; n += 5)
 		CHECK_EQ(5, submit(queue, events, 5, 0, 0));
 	return queue_drain(queue, 0);
 }
@@ -700,8 +703,11 @@ TEST_F(read, faults_beside_a_good_reader)
 	ssize_t n;
 
 	ASSERT_EQ(0, fcntl(self->sub, F_SETFL, O_NONBLOCK));
-	for (int i = 0; i < 2; i++)
-		task_start(&t[i], fault_main, &bad[i]);
+	/* the one that can take nothing, until it has failed; then the others */
+	task_start(&t[0], fault_main, &bad[0]);
+	submit_ids(self->queue, 1, FIRST_EVENTS);
+	UNTIL(atomic_load(&bad[0].faults));
+	task_start(&t[1], fault_main, &bad[1]);
 	task_start(&sender, send_all, &self->queue);
 	do {
 		poll_for(self->sub, POLLIN);
@@ -719,7 +725,7 @@ TEST_F(read, faults_beside_a_good_reader)
 	EXPECT_EQ(0, task_join(&t[1]));
 	info = subscription_info(self->sub);
 	EXPECT_EQ(0, bad[0].read);
-	EXPECT_LT(0, bad[0].faults);
+	EXPECT_LT(0, atomic_load(&bad[0].faults));
 	EXPECT_EQ(SHARED_EVENTS, events + bad[1].read);
 	EXPECT_EQ(SHARED_EVENTS, info.delivered);
 	EXPECT_EQ(SHARED_EVENTS, info.matched);
