@@ -120,6 +120,7 @@ void evq_subscription_close(struct evq_subscription *subscription)
 		cond_resched();
 	} while (more);
 	xa_for_each(&subscription->registrations, number, registration) {
+		/* The slots that were in it are free by now. */
 		INIT_LIST_HEAD(&registration->records);
 		xa_erase(&subscription->registrations, number);
 		evq_subscription_drop(subscription, registration);
