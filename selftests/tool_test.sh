@@ -77,7 +77,8 @@ listen()
 	shift
 	rm -f "$name.ready"
 	mkfifo "$name.ready"
-	evq sub --ready-fd 9 "$@" 9>"$name.ready" >"$name.out" 2>"$name.err" &
+	# The shell has programs in the background ignore SIGINT, and they would keep to that.
+	env --default-signal=INT evq sub --ready-fd 9 "$@" 9>"$name.ready" >"$name.out" 2>"$name.err" &
 	subscriber=$!
 	read -r _ <"$name.ready" || { sed 's/^/# /' "$name.err"; return 1; }
 }
@@ -91,7 +92,7 @@ publish()
 	mkfifo "$name.ready"
 	# Named, or a program in the background would get an empty input.
 	exec 8<&0
-	evq pub --ready-fd 9 "$@" <&8 8<&- 9>"$name.ready" 2>"$name.err" &
+	env --default-signal=INT evq pub --ready-fd 9 "$@" <&8 8<&- 9>"$name.ready" 2>"$name.err" &
 	publisher=$!
 	exec 8<&-
 	read -r _ <"$name.ready" || { sed 's/^/# /' "$name.err"; return 1; }
@@ -241,7 +242,7 @@ test_binary()
 	local bytes=$'\xff\x01\x1b[31m\xc3\xa9\xed\xa0\x80\xc0\xaf\xf4\x90\x80\x80'
 	listen a --json && status 0 evq pub "$bytes" $'ok\x1b' && printf 'a\0b\n' | status 0 evq pub && finish &&
 		is "-|$bytes"$'\nok\x1b|-\na\\x00b|-' "$(json 'text base64' a.out | sed 's/\x00/\\x00/')" && listen a &&
-		status 0 evq pub "$bytes" $'\u202e\u009b' && finish &&
+		status 0 evq pub "$bytes" $'\xe2\x80\xae\xc2\x9b' && finish &&
 		is '\xff\x01\x1b[31mé\xed\xa0\x80\xc0\xaf\xf4\x90\x80\x80
 \xe2\x80\xae\xc2\x9b' "$(payloads a)"
 }
@@ -293,6 +294,17 @@ test_end_of_sub()
 		wait "$subscriber" && grep -q "matched 0" a.err
 }
 
+# What the parent ignores stays ignored.
+test_ignored_signals()
+{
+	mkfifo ready
+	env --ignore-signal=INT --ignore-signal=TERM evq sub --ready-fd 9 --count 1 9>ready >out 2>err &
+	subscriber=$!
+	read -r _ <ready
+	kill -INT "$subscriber" && kill -TERM "$subscriber" && evq pub one && wait "$subscriber" &&
+		is 1 "$(wc -l <out)" && says "printed 1"
+}
+
 # Nobody reads the output any more: no complaint, and the ledger still.
 test_end_of_reader()
 {
@@ -309,6 +321,78 @@ test_end_of_reader()
 	done
 	wait "$subscriber"
 	is 0 "$?" && is 1 "$(wc -l <err)" && says "printed"
+}
+
+# blocked NAME: a subscriber whose output nobody reads, and which waits for that. Descriptor 7 reads it.
+blocked()
+{
+	rm -f "$1.pipe" "$1.ready"
+	mkfifo "$1.pipe" "$1.ready"
+	evq sub --json --ready-fd 9 >"$1.pipe" 9>"$1.ready" 2>"$1.err" &
+	subscriber=$!
+	exec 7<"$1.pipe"
+	read -r _ <"$1.ready"
+	seq -f "%0500.0f" 400 | evq pub 2>err || return 1
+	# More than the pipe holds; it has time to find that out.
+	sleep 1
+}
+
+# A signal neither cuts what is being written nor loses it; a second one is final.
+test_signal_while_writing()
+{
+	blocked a || return 1
+	kill -TERM "$subscriber"
+	sleep 1.5
+	kill -0 "$subscriber" || return 1
+	cat <&7 >a.out
+	wait "$subscriber"
+	is 0 "$?" && json "record" a.out | uniq -c >kinds && is "$(json printed a.err) event" "$(xargs <kinds)" &&
+		is "$(json delivered a.err)" "$(json printed a.err)" &&
+		is "$(seq "$(wc -l <a.out)" | cksum)" "$(json text a.out | sed 's/^0*//' | cksum)" || return 1
+	blocked b || return 1
+	kill -TERM "$subscriber"
+	sleep 0.5
+	kill -TERM "$subscriber"
+	wait "$subscriber"
+	is 143 "$?"
+	local result=$?
+	exec 7<&-
+	return "$result"
+}
+
+# As timeout(1) does it.
+test_signal_twice_at_once()
+{
+	listen a && kill -TERM "$subscriber" && kill -TERM "$subscriber"
+	wait "$subscriber"
+	is 0 "$?" && grep -q "matched 0" a.err
+}
+
+# What was not written does not count as printed.
+test_full_output()
+{
+	[ -w /dev/full ] || return 0
+	mkfifo ready
+	evq sub --json --ready-fd 9 9>ready >/dev/full 2>err &
+	subscriber=$!
+	read -r _ <ready
+	evq pub 1
+	wait "$subscriber"
+	is 1 "$?" && says "cannot write: No space left on device" &&
+		is "0|1|1" "$(tail -n 1 err | json 'printed unprinted delivered')"
+}
+
+# What comes with the last event of --count is left out, and so is a gap.
+test_gap_after_count()
+{
+	evq ctl pause && listen a --json --records 2 --policy drop-newest --count 2 && status 0 evq pub 1 2 3 4 &&
+		kill -STOP "$subscriber" || return 1
+	until grep -q '^State:.*T' "/proc/$subscriber/status"; do :; done
+	evq ctl start
+	until evq stat --json | grep -q '"waiting":0'; do :; done
+	kill -CONT "$subscriber"
+	wait "$subscriber"
+	is 0 "$?" && is $'1\n2' "$(json text a.out)" && is "2|0" "$(json 'printed gaps' a.err)"
 }
 
 # One sleeps while more comes than it has room for.

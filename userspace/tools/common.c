@@ -13,8 +13,13 @@
 
 #define NSEC_PER_SEC 1000000000ULL
 
+/* Signals this close together are one. */
+#define TOGETHER_NS (100 * 1000 * 1000ULL)
+
 static const char *command;
 static atomic_bool signalled;
+/* When that was. Only the handler looks at it. */
+static uint64_t signalled_ns;
 
 void set_command(const char *name)
 {
@@ -174,21 +179,43 @@ void tell_ready(int fd)
 	close(fd);
 }
 
-static void on_signal(int number)
+static void on_alarm(int number)
 {
 	(void)number;
-	signalled = true;
 	alarm(1);
 }
 
-void catch_signals(void)
+static void on_signal(int number)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGALRM };
-	struct sigaction action = { .sa_handler = on_signal };
+	uint64_t now = evq_deadline(0);
+
+	if (!signalled) {
+		signalled_ns = now;
+		signalled = true;
+	} else if (now - signalled_ns > TOGETHER_NS) {
+		/* Comes when the handler returns. */
+		signal(number, SIG_DFL);
+		raise(number);
+	}
+	alarm(1);
+}
+
+void catch_signals(int flags)
+{
+	static const int signals[] = { SIGINT, SIGTERM };
+	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = flags };
+	struct sigaction old;
 	size_t i;
 
+	sigaction(SIGALRM, &action, NULL);
+	action.sa_handler = on_signal;
+	/* One at a time, for signalled_ns. */
 	for (i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaction(signals[i], &action, NULL);
+		sigaddset(&action.sa_mask, signals[i]);
+	for (i = 0; i < ARRAY_SIZE(signals); i++) {
+		if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			sigaction(signals[i], &action, NULL);
+	}
 	/* Where nobody reads any more, write() says so. */
 	signal(SIGPIPE, SIG_IGN);
 }

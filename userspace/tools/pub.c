@@ -342,7 +342,8 @@ int run_pub(int argc, char **argv)
 	publisher.title = queue_title(name);
 	if (open_source(&publisher.source, &choice))
 		return STATUS_ERROR;
-	catch_signals();
+	/* A submit that waits for room is to end. */
+	catch_signals(0);
 	tell_ready(ready_fd);
 
 	status = publish(&publisher);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "filter.h"
+#include "output.h"
 #include "tool.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ static const char help[] =
 	"  -q, --queue=QUEUE     a name, for /dev/evq-NAME, or a path; default /dev/evq\n"
 	"  -j, --json            print one line of JSON for each record\n"
 	"  -l, --label=LABEL     put LABEL before, or into, each line\n"
-	"  -n, --count=N         end after N events\n"
+	"  -n, --count=N         end after N lines for events\n"
 	"  -t, --time=TIME       end after TIME, like 10, 500ms, 2m\n"
 	"  -P, --policy=POLICY   which record goes when too many wait: drop-oldest\n"
 	"                        (default) or drop-newest\n"
@@ -51,10 +52,12 @@ struct listener {
  * @json: print JSON
  * @label: for each line, or NULL
  * @colour: terminal sequence for the label, "" without colours
- * @count: events after which to end; 0: none
- * @printed: events printed
- * @unprinted: events that came along in the last read, beyond @count
- * @gaps: gaps printed
+ * @count: lines for events after which to end; 0: none
+ * @output: lines that wait to be written
+ * @events: events that came, each for one registration
+ * @shown: of these, made into lines: not more than @count
+ * @printed: of these, written
+ * @gaps: gaps written
  */
 struct subscriber {
 	struct evq_subscription *subscription;
@@ -64,8 +67,10 @@ struct subscriber {
 	const char *label;
 	const char *colour;
 	uint64_t count;
+	struct output output;
+	uint64_t events;
+	uint64_t shown;
 	uint64_t printed;
-	uint64_t unprinted;
 	uint64_t gaps;
 };
 
@@ -73,28 +78,29 @@ static void print_label(const struct subscriber *subscriber)
 {
 	if (!subscriber->label)
 		return;
-	printf("%s%-8s%s ", subscriber->colour, subscriber->label,
-	       *subscriber->colour ? "\033[0m" : "");
+	fprintf(subscriber->output.to, "%s%-8s%s ", subscriber->colour, subscriber->label,
+		*subscriber->colour ? "\033[0m" : "");
 }
 
 static void print_event(const struct listener *listener, const struct evq_event_record *event,
 			const void *payload)
 {
 	const struct subscriber *subscriber = listener->subscriber;
+	FILE *to = subscriber->output.to;
 
 	print_label(subscriber);
-	printf("[%5llu.%06llu] #%llu type=%u priority=%u", event->time_ns / 1000000000,
-	       event->time_ns / 1000 % 1000000, event->seq, event->type, event->priority);
+	fprintf(to, "[%5llu.%06llu] #%llu type=%u priority=%u", event->time_ns / 1000000000,
+		event->time_ns / 1000 % 1000000, event->seq, event->type, event->priority);
 	if (event->key)
-		printf(" key=%#llx", event->key);
+		fprintf(to, " key=%#llx", event->key);
 	if (event->id)
-		printf(" id=%llu", event->id);
-	printf(" pid=%u", event->pid);
+		fprintf(to, " id=%llu", event->id);
+	fprintf(to, " pid=%u", event->pid);
 	if (subscriber->nr_listeners > 1)
-		printf(" (%s)", listener->text);
-	fputs(": ", stdout);
-	text_print(stdout, payload, event->data_len);
-	putchar('\n');
+		fprintf(to, " (%s)", listener->text);
+	fputs(": ", to);
+	text_print(to, payload, event->data_len);
+	fputc('\n', to);
 }
 
 static struct json_object *json_record(const struct subscriber *subscriber, const char *kind)
@@ -125,7 +131,13 @@ static void print_event_json(const struct listener *listener, const struct evq_e
 	json_add_number(line, "registration", event->registration);
 	json_add_text(line, "filter", listener->text);
 	json_add_bytes(line, payload, event->data_len);
-	json_print(stdout, line);
+	json_print(listener->subscriber->output.to, line);
+}
+
+/* What came along in the last read goes without a line, gaps too. */
+static bool shown_enough(const struct subscriber *subscriber)
+{
+	return subscriber->count && subscriber->shown == subscriber->count;
 }
 
 static int on_event(void *data, const struct evq_event_record *event, const void *payload)
@@ -133,15 +145,15 @@ static int on_event(void *data, const struct evq_event_record *event, const void
 	const struct listener *listener = data;
 	struct subscriber *subscriber = listener->subscriber;
 
-	if (subscriber->count && subscriber->printed == subscriber->count) {
-		subscriber->unprinted++;
+	subscriber->events++;
+	if (shown_enough(subscriber))
 		return 0;
-	}
 	if (subscriber->json)
 		print_event_json(listener, event, payload);
 	else
 		print_event(listener, event, payload);
-	subscriber->printed++;
+	output_line(&subscriber->output, &subscriber->printed);
+	subscriber->shown++;
 	return 0;
 }
 
@@ -152,32 +164,46 @@ static const char *scope_name(uint32_t scope)
 	return name ? name : "unknown";
 }
 
+static void print_gap(const struct subscriber *subscriber, const struct evq_gap_record *gap)
+{
+	FILE *to = subscriber->output.to;
+
+	print_label(subscriber);
+	fprintf(to, "gap #%llu-#%llu of the %s, lost: ", gap->first_seq, gap->last_seq,
+		scope_name(gap->scope));
+	lost_print(to, gap->lost);
+	fputc('\n', to);
+}
+
+static void print_gap_json(const struct subscriber *subscriber, const struct evq_gap_record *gap)
+{
+	struct json_object *line = json_record(subscriber, "gap");
+
+	json_add_text(line, "scope", scope_name(gap->scope));
+	json_add_number(line, "lane", gap->lane);
+	json_add_number(line, "first_seq", gap->first_seq);
+	json_add_number(line, "last_seq", gap->last_seq);
+	json_add_lost(line, gap->lost);
+	json_print(subscriber->output.to, line);
+}
+
 static int on_gap(void *data, const struct evq_gap_record *gap)
 {
 	struct subscriber *subscriber = data;
 
-	subscriber->gaps++;
-	if (subscriber->json) {
-		struct json_object *line = json_record(subscriber, "gap");
-
-		json_add_text(line, "scope", scope_name(gap->scope));
-		json_add_number(line, "lane", gap->lane);
-		json_add_number(line, "first_seq", gap->first_seq);
-		json_add_number(line, "last_seq", gap->last_seq);
-		json_add_lost(line, gap->lost);
-		json_print(stdout, line);
+	if (shown_enough(subscriber))
 		return 0;
-	}
-	print_label(subscriber);
-	printf("gap #%llu-#%llu of the %s, lost: ", gap->first_seq, gap->last_seq,
-	       scope_name(gap->scope));
-	lost_print(stdout, gap->lost);
-	putchar('\n');
+	if (subscriber->json)
+		print_gap_json(subscriber, gap);
+	else
+		print_gap(subscriber, gap);
+	output_line(&subscriber->output, &subscriber->gaps);
 	return 0;
 }
 
 static int print_ledger(const struct subscriber *subscriber)
 {
+	uint64_t unprinted = subscriber->events - subscriber->printed;
 	struct evq_subscription_info info;
 	struct json_object *line;
 
@@ -188,7 +214,7 @@ static int print_ledger(const struct subscriber *subscriber)
 	if (subscriber->json) {
 		line = json_record(subscriber, "ledger");
 		json_add_number(line, "printed", subscriber->printed);
-		json_add_number(line, "unprinted", subscriber->unprinted);
+		json_add_number(line, "unprinted", unprinted);
 		json_add_number(line, "gaps", subscriber->gaps);
 		json_add_number(line, "matched", info.matched);
 		json_add_number(line, "delivered", info.delivered);
@@ -208,9 +234,8 @@ static int print_ledger(const struct subscriber *subscriber)
 		fputc(')', stderr);
 	}
 	fprintf(stderr, "; printed %llu", (unsigned long long)subscriber->printed);
-	if (subscriber->unprinted)
-		fprintf(stderr, ", %llu beyond --count not printed",
-			(unsigned long long)subscriber->unprinted);
+	if (unprinted)
+		fprintf(stderr, ", %llu not printed", (unsigned long long)unprinted);
 	fputc('\n', stderr);
 	return STATUS_OK;
 }
@@ -234,26 +259,7 @@ static void register_all(struct subscriber *subscriber)
 
 static bool enough(const struct subscriber *subscriber)
 {
-	return stopping() || (subscriber->count && subscriber->printed >= subscriber->count);
-}
-
-/* As after "| head": no fault, but the end. */
-static bool nobody_reads(void)
-{
-	struct pollfd out = { .fd = STDOUT_FILENO };
-
-	return poll(&out, 1, 0) > 0 && out.revents & POLLERR;
-}
-
-/* Writes out what was printed. */
-static int flush(void)
-{
-	if (!fflush(stdout) && !ferror(stdout))
-		return 0;
-	if (nobody_reads())
-		return 1;
-	complain("cannot write: %s", strerror(errno));
-	return -1;
+	return stopping() || shown_enough(subscriber);
 }
 
 static int receive(struct subscriber *subscriber, uint64_t deadline_ns)
@@ -275,9 +281,13 @@ static int receive(struct subscriber *subscriber, uint64_t deadline_ns)
 			complain("cannot read: %s", evq_strerror(EVQ_OPERATION_READ, errno));
 			return STATUS_ERROR;
 		}
-		n = flush();
-		if (n)
-			return n < 0 ? STATUS_ERROR : STATUS_OK;
+		if (output_write(&subscriber->output)) {
+			/* As after "| head": no fault, but the end. */
+			if (errno == EPIPE)
+				return STATUS_OK;
+			complain("cannot write: %s", strerror(errno));
+			return STATUS_ERROR;
+		}
 	}
 	return STATUS_OK;
 }
@@ -415,14 +425,17 @@ int run_sub(int argc, char **argv)
 		return STATUS_ERROR;
 	}
 	evq_queue_close(queue);
+	output_open(&subscriber.output);
 	register_all(&subscriber);
-	catch_signals();
+	/* The output waits for who reads it; the wait for records ends all the same. */
+	catch_signals(SA_RESTART);
 	tell_ready(ready_fd);
 
 	status = receive(&subscriber, has_time ? evq_deadline(time_ns) : 0);
 	if (print_ledger(&subscriber))
 		status = STATUS_ERROR;
 	evq_subscription_close(subscriber.subscription);
+	output_close(&subscriber.output);
 	free(subscriber.listeners);
 	return status;
 }

@@ -84,11 +84,15 @@ void tell_ready(int fd);
 
 /**
  * catch_signals() - have SIGINT and SIGTERM end the program in order
+ * @flags: SA_RESTART: of the system calls only those end that wait for a file
+ *	descriptor to be ready; 0: all
  *
- * They interrupt system calls. One that comes just before a call, too late to
- * be seen by who looks at stopping(), is followed by another a second later.
+ * A signal that comes just before a call, too late to be seen by who looks at
+ * stopping(), is followed by SIGALRM a second later. A second one ends the
+ * program at once, unless it comes along with the first, as timeout(1) sends
+ * it. One that was ignored when the program began stays so.
  */
-void catch_signals(void);
+void catch_signals(int flags);
 
 /** stopping() - a signal came */
 bool stopping(void);
