@@ -128,7 +128,13 @@ test_help()
 		# shellcheck disable=SC2086 # no command is no word
 		status 0 evq $c --help && grep -q '^Usage: evq' out || return 1
 	done
-	status 0 evq --version && grep -q '^evq [0-9]' out
+	status 0 evq --version && grep -q '^evq [0-9]' out || return 1
+	[ -w /dev/full ] || return 0
+	for c in --version --help stat "stat --json" "pub --help"; do
+		# shellcheck disable=SC2086 # words
+		evq $c >/dev/full 2>err
+		is 1 "$?" && says "cannot write: No space left" || return 1
+	done
 }
 
 test_usage()
@@ -152,6 +158,13 @@ test_usage()
 		status 2 evq ctl && says "which one" &&
 		status 2 evq ctl fly && says "no operation" &&
 		status 2 evq ctl set && says "needs --capacity" &&
+		status 2 evq ctl set -c 0 && says "--capacity is 1 at least" &&
+		status 2 evq ctl set --capacity 1048577 && says "--capacity is 1048576 at most" &&
+		status 2 evq ctl set --max-payload 1048577 && says "--max-payload is 1048576 at most" &&
+		status 2 evq pub --type 0x a && says "takes a number" &&
+		status 2 evq sub --label $'\xff' && says "--label takes" &&
+		status 2 evq sub --ready-fd 77 && says "--ready-fd 77 is not open" &&
+		status 2 evq pub --ready-fd 77 a && says "--ready-fd 77 is not open" &&
 		status 2 evq ctl start --capacity 5 && says "go with set"
 }
 
@@ -206,6 +219,13 @@ test_count_and_until()
 		is "1 2 3 1 2 3 4 5" "$(payloads a | paste -sd ' ')"
 }
 
+# An event that is refused does not count, and another takes its place.
+test_count_and_refusal()
+{
+	listen a && evq ctl set --max-payload 2 && printf '1\n222\n3\n4\n5\n' | status 3 evq pub --count 3 &&
+		is "evq pub: 3 submitted, 1 refused" "$(tail -n 1 err)" && finish && is $'1\n3\n4' "$(payloads a)"
+}
+
 test_long_lines()
 {
 	listen a && { echo short; head -c 5000 /dev/zero | tr '\0' x; echo; head -c 3000000 /dev/zero | tr '\0' y
@@ -217,7 +237,7 @@ test_long_lines()
 test_filters()
 {
 	listen a type=1 type=2,priority=10-20 key=7,order=-1 id=0x20 &&
-		status 0 evq pub -t 1 a && status 0 evq pub -t 2 -p 9 b && status 0 evq pub -t 2 -p 20 c &&
+		status 0 evq pub -t 1 a && status 0 evq pub -t 2 -p 9 b && status 0 evq pub -t 02 -p 020 c &&
 		status 0 evq pub -t 1 -k 7 d && status 0 evq pub -t 9 -i 32 e && status 0 evq pub -t 9 f && finish &&
 		is "(type=1): a|(type=2,priority=10-20): c|(key=7,order=-1): d|(type=1): d|(id=0x20): e" \
 			"$(sed 's/.*(/(/' a.out | paste -sd '|')"
@@ -262,15 +282,24 @@ test_signal_while_blocked()
 	until evq stat --json | grep -q '"blocked":1'; do :; done
 	kill -TERM "$publisher"
 	wait "$publisher"
-	is 0 "$?" && is "evq pub: 2 submitted, 0 refused, 3 left" "$(cat p.err)" || return 1
+	is 3 "$?" && is "evq pub: 2 submitted, 0 refused, 3 left" "$(cat p.err)" || return 1
 	for _ in 1 2 3; do
 		publish p a b c || return 1
 		kill -INT "$publisher"
 		wait "$publisher"
-		is 0 "$?" || return 1
-		# The signal may come first.
-		[ ! -s p.err ] || is "evq pub: 0 submitted, 0 refused, 3 left" "$(cat p.err)" || return 1
+		# Also where the signal comes first.
+		is 3 "$?" && is "evq pub: 0 submitted, 0 refused, 3 left" "$(cat p.err)" || return 1
 	done
+	# More than one batch: what was not yet looked at counts as well.
+	publish p --type 1 < <(seq 1000; exec tail -f /dev/null) || return 1
+	until evq stat --json | grep -q '"blocked":1'; do sleep 0.1; done
+	kill -TERM "$publisher"
+	wait "$publisher"
+	is 3 "$?" && is "evq pub: 0 submitted, 0 refused, 1000 left" "$(cat p.err)" || return 1
+	evq ctl abort
+	seq 300 >in
+	status 4 evq pub --count 290 <in && is "evq pub: 0 submitted, 0 refused, 290 left" "$(tail -n 1 err)" &&
+		evq ctl start || return 1
 	evq ctl set --capacity 1024 && evq ctl start
 }
 
@@ -418,7 +447,7 @@ test_stopped()
 	publish p < <(exec tail -f /dev/null) && evq ctl pause && status 0 evq pub 1 2 && evq ctl abort || return 1
 	wait "$publisher"
 	is 4 "$?" && grep -q "queue is stopped" p.err && status 4 evq pub x && says "queue is stopped" &&
-		is stopped "$(evq stat --json | json queue.state)" && status 1 evq ctl pause && says "start it first" &&
+		is stopped "$(evq stat --json | json queue.state)" && status 4 evq ctl pause && says "start it first" &&
 		status 0 evq sub && status 0 evq ctl start && is $((first + 2)) "$(evq stat --json | json queue.next_seq)"
 }
 
@@ -436,9 +465,11 @@ test_kmsg()
 	listen a type=4 && publish p --kmsg --type 4 --until "evq-end $$" || return 1
 	echo "<3>evq test: an error $$" >/dev/kmsg
 	echo "<6>evq test: an information $$" >/dev/kmsg
+	printf '<5>evq test: \303\274 and \\x41 %s\n' $$ >/dev/kmsg
 	echo "<5>evq-end $$" >/dev/kmsg
 	wait "$publisher" && finish && grep -q "priority=39 .*: evq test: an error $$\$" a.out &&
 		grep -q "priority=15 .*: evq test: an information $$\$" a.out &&
+		grep -qF ": evq test: ü and \\x41 $$" a.out &&
 		grep -q "priority=23 .*: evq-end $$\$" a.out && is "$(wc -l <a.out)" "$(sed 's/.*pub: \([0-9]*\) .*/\1/' p.err)"
 }
 
@@ -453,6 +484,12 @@ test_uevents()
 		grep -q '"text":"add@/devices/virtual/mem/null\\n' a.out &&
 		grep -qF "SYNTH_ARG_MARK=evq$$" a.out &&
 		is 1 "$(grep /mem/null a.out | sed 's/.*"key":\([0-9]*\).*/\1/' | sort -u | wc -l)"
+}
+
+test_udevd_is_missing()
+{
+	[ ! -e /run/udev/control ] || return 0
+	status 1 evq pub --uevents=udev && says "udevd is not running"
 }
 
 tests=$(declare -F | sed -n 's/^declare -f test_//p')

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -61,10 +62,12 @@ void usage_error(const char *format, ...)
 /* A number at the start of the text; what follows it in *end. */
 static bool number_at(const char *text, char **end, uint64_t *number)
 {
+	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+
 	if (!isdigit((unsigned char)*text))
 		return false;
 	errno = 0;
-	*number = strtoull(text, end, 0);
+	*number = strtoull(text, end, hex ? 16 : 10);
 	return !errno;
 }
 
@@ -83,6 +86,24 @@ uint64_t to_number(const char *what, const char *text, uint64_t max)
 uint32_t to_u32(const char *what, const char *text, uint32_t max)
 {
 	return (uint32_t)to_number(what, text, max);
+}
+
+uint32_t to_size(const char *what, const char *text, uint32_t max)
+{
+	uint32_t number = to_u32(what, text, max);
+
+	if (!number)
+		usage_error("%s is 1 at least", what);
+	return number;
+}
+
+int to_open_fd(const char *what, const char *text)
+{
+	int fd = (int)to_u32(what, text, INT32_MAX);
+
+	if (fcntl(fd, F_GETFD) < 0)
+		usage_error("%s %d is not open", what, fd);
+	return fd;
 }
 
 int32_t to_signed(const char *what, const char *text)

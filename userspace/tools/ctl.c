@@ -76,7 +76,7 @@ static int operate(const char *name, const char *operation, const struct argumen
 {
 	struct evq_queue *queue;
 	size_t i;
-	int failed;
+	int error = 0;
 
 	for (i = 0; i < ARRAY_SIZE(operations); i++) {
 		if (!strcmp(operation, operations[i].name))
@@ -92,12 +92,15 @@ static int operate(const char *name, const char *operation, const struct argumen
 		usage_error("--timeout goes with drain");
 
 	queue = open_queue(name, EVQ_RIGHT_CONTROL);
-	failed = operations[i].run(queue, arguments);
-	if (failed)
+	if (operations[i].run(queue, arguments)) {
+		error = errno;
 		complain("cannot %s %s: %s", operation, queue_title(name),
-			 evq_strerror(EVQ_OPERATION_CONTROL, errno));
+			 evq_strerror(EVQ_OPERATION_CONTROL, error));
+	}
 	evq_queue_close(queue);
-	return failed ? STATUS_ERROR : STATUS_OK;
+	if (error == ESHUTDOWN)
+		return STATUS_STOPPED;
+	return error ? STATUS_ERROR : STATUS_OK;
 }
 
 int run_ctl(int argc, char **argv)
@@ -124,10 +127,11 @@ int run_ctl(int argc, char **argv)
 			arguments.has_timeout = true;
 			break;
 		case 'c':
-			arguments.capacity = to_u32("--capacity", optarg, UINT32_MAX);
+			arguments.capacity = to_size("--capacity", optarg, EVQ_CAPACITY_MAX);
 			break;
 		case 'm':
-			arguments.max_payload = to_u32("--max-payload", optarg, UINT32_MAX);
+			arguments.max_payload =
+				to_size("--max-payload", optarg, EVQ_PAYLOAD_MAX);
 			break;
 		case 'h':
 			fputs(help, stdout);

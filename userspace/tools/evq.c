@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const char help[] =
@@ -32,6 +33,15 @@ static const struct {
 	{ "ctl", run_ctl },
 };
 
+/* Whether what was printed arrived. */
+static int finish(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain("cannot write: %s", strerror(errno));
+	return status ? status : STATUS_ERROR;
+}
+
 int main(int argc, char **argv)
 {
 	size_t i;
@@ -40,16 +50,16 @@ int main(int argc, char **argv)
 		usage_error("which command?");
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		fputs(help, stdout);
-		return STATUS_OK;
+		return finish(STATUS_OK);
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		printf("evq %s\n", evq_version());
-		return STATUS_OK;
+		return finish(STATUS_OK);
 	}
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (!strcmp(argv[1], commands[i].name)) {
 			set_command(commands[i].name);
-			return commands[i].run(argc - 1, argv + 1);
+			return finish(commands[i].run(argc - 1, argv + 1));
 		}
 	}
 	usage_error("there is no command %s", argv[1]);

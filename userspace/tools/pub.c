@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@ static const char help[] =
 	"\n"
 	"Ends in order at the end of its input, on SIGINT and SIGTERM. Says on standard\n"
 	"error what it did, unless all it had was TEXT and the queue took it.\n"
-	"Exit status: 3 where an event was refused, 4 where the queue is stopped.\n";
+	"Exit status: 3 where an event was refused or left, 4 where the queue is stopped.\n";
 
 /**
  * struct publisher - one run of evq pub
@@ -85,7 +86,7 @@ static bool contains(const struct evq_event_desc *event, const char *text)
 		      strlen(text));
 }
 
-/* Cuts the batch off where --count or --until says. */
+/* Cuts the batch off where --until says. */
 static void limit(struct publisher *publisher)
 {
 	struct batch *batch = publisher->batch;
@@ -97,8 +98,12 @@ static void limit(struct publisher *publisher)
 			publisher->ended = true;
 		}
 	}
-	if (publisher->count && publisher->submitted + batch->nr >= publisher->count)
-		batch->nr = (size_t)(publisher->count - publisher->submitted);
+}
+
+/* How many events --count still asks for. */
+static uint64_t wanted(const struct publisher *publisher)
+{
+	return publisher->count ? publisher->count - publisher->submitted : UINT64_MAX;
 }
 
 /* Counts an event that the queue does not take. */
@@ -118,10 +123,13 @@ static ssize_t submit(struct publisher *publisher, size_t done)
 	struct batch *batch = publisher->batch;
 	uint32_t flags = publisher->nonblock || stopping() ? EVQ_SUBMIT_NONBLOCK : 0;
 	uint64_t deadline_ns = 0;
+	size_t nr = batch->nr - done;
 
+	if (nr > wanted(publisher))
+		nr = (size_t)wanted(publisher);
 	if (publisher->has_timeout)
 		deadline_ns = evq_deadline(publisher->timeout_ns);
-	return evq_queue_submit_many(publisher->queue, batch->events + done, batch->nr - done,
+	return evq_queue_submit_many(publisher->queue, batch->events + done, nr,
 				     sizeof(*batch->events), flags, deadline_ns);
 }
 
@@ -130,7 +138,7 @@ static int submit_batch(struct publisher *publisher)
 {
 	size_t done = 0, nr = publisher->batch->nr;
 
-	while (done < nr) {
+	while (done < nr && wanted(publisher)) {
 		ssize_t n = submit(publisher, done);
 
 		if (n > 0) {
@@ -151,9 +159,20 @@ static int submit_batch(struct publisher *publisher)
 			return error == ESHUTDOWN ? STATUS_STOPPED : STATUS_ERROR;
 		}
 	}
-	if (publisher->count && publisher->submitted == publisher->count)
+	if (!wanted(publisher))
 		publisher->ended = true;
 	return STATUS_OK;
+}
+
+/* Counts what was read and will not be submitted. */
+static void count_left(struct publisher *publisher)
+{
+	const struct source *source = &publisher->source;
+
+	if (!publisher->ended && source->remaining)
+		publisher->left += source->remaining(source);
+	if (publisher->left > wanted(publisher))
+		publisher->left = wanted(publisher);
 }
 
 /* Waits until the source has something, a signal came, or the queue stopped. */
@@ -189,14 +208,15 @@ static int publish(struct publisher *publisher)
 		batch->nr = 0;
 		batch->used = 0;
 		more = publisher->source.fill(&publisher->source, batch);
-		if (more == SOURCE_ERROR)
-			return STATUS_ERROR;
 		limit(publisher);
 		if (batch->nr)
 			status = submit_batch(publisher);
 		else if (more == SOURCE_MORE)
 			status = wait_for_source(publisher);
 	}
+	count_left(publisher);
+	if (!status && more == SOURCE_ERROR)
+		status = STATUS_ERROR;
 	return status;
 }
 
@@ -327,7 +347,7 @@ int run_pub(int argc, char **argv)
 			publisher.until = optarg;
 			break;
 		case OPTION_READY_FD:
-			ready_fd = (int)to_u32("--ready-fd", optarg, INT32_MAX);
+			ready_fd = to_open_fd("--ready-fd", optarg);
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -347,8 +367,10 @@ int run_pub(int argc, char **argv)
 	tell_ready(ready_fd);
 
 	status = publish(&publisher);
+	/* The summary is not to be cut. */
+	catch_signals(SA_RESTART);
 	summary(&publisher);
-	if (!status && (publisher.refused || publisher.source.refused))
+	if (!status && (publisher.refused || publisher.left || publisher.source.refused))
 		status = STATUS_REFUSED;
 	publisher.source.end(&publisher.source);
 	evq_queue_close(publisher.queue);

@@ -46,13 +46,14 @@ struct evq_event_desc *batch_add(struct batch *batch, const void *data, size_t l
 enum source_result {
 	SOURCE_MORE, /* the batch has what is there now, perhaps nothing */
 	SOURCE_END, /* likewise, and nothing will ever follow */
-	SOURCE_ERROR, /* complained */
+	SOURCE_ERROR, /* complained; the batch has what there was before */
 };
 
 /**
  * struct source - where events come from
  * @fd: readable when there are some; -1: there always are, until the end
  * @fill: fill an empty batch without waiting
+ * @remaining: how many events were read and not yet filled in; NULL: never any
  * @end: free what the source holds
  * @state: the source's own
  * @refused: events that the source itself could not take
@@ -61,6 +62,7 @@ enum source_result {
 struct source {
 	int fd;
 	enum source_result (*fill)(struct source *source, struct batch *batch);
+	uint64_t (*remaining)(const struct source *source);
 	void (*end)(struct source *source);
 	void *state;
 	uint64_t refused;

@@ -20,13 +20,39 @@ static uint32_t priority_of(unsigned long prefix)
 	return EVQ_LEVELS - 1 - (uint32_t)(prefix & 7) * (EVQ_LEVELS / 8);
 }
 
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The kernel writes what is not printable, and a backslash, as \xNN. Returns the length. */
+static size_t decode(char *text, size_t len)
+{
+	size_t from = 0, to = 0;
+
+	while (from < len) {
+		const char *c = text + from;
+
+		if (len - from >= 4 && c[0] == '\\' && c[1] == 'x' && hex_digit(c[2]) >= 0 &&
+		    hex_digit(c[3]) >= 0) {
+			text[to++] = (char)(hex_digit(c[2]) << 4 | hex_digit(c[3]));
+			from += 4;
+		} else {
+			text[to++] = text[from++];
+		}
+	}
+	return to;
+}
+
 /*
  * A record is "PREFIX,SEQ,TIME,FLAGS[,...];TEXT\n", then perhaps lines with a
  * dictionary. PREFIX is facility * 8 + severity. The event gets the text.
  */
-static void take_record(struct batch *batch, const char *record, size_t len)
+static void take_record(struct batch *batch, char *record, size_t len)
 {
-	const char *text = memchr(record, ';', len);
+	char *text = memchr(record, ';', len);
 	const char *newline;
 	struct evq_event_desc *event;
 
@@ -36,7 +62,7 @@ static void take_record(struct batch *batch, const char *record, size_t len)
 	newline = memchr(text, '\n', (size_t)(record + len - text));
 	if (!newline)
 		newline = record + len;
-	event = batch_add(batch, text, (size_t)(newline - text));
+	event = batch_add(batch, text, decode(text, (size_t)(newline - text)));
 	if (!batch->has_priority)
 		event->priority = priority_of(strtoul(record, NULL, 10));
 }

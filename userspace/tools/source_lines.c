@@ -38,11 +38,22 @@ static enum source_result arguments_fill(struct source *source, struct batch *ba
 	return *next ? SOURCE_MORE : SOURCE_END;
 }
 
+static uint64_t arguments_remaining(const struct source *source)
+{
+	char **next = source->state;
+	uint64_t nr = 0;
+
+	while (next[nr])
+		nr++;
+	return nr;
+}
+
 void source_arguments(struct source *source, char **arguments)
 {
 	*source = (struct source){
 		.fd = -1,
 		.fill = arguments_fill,
+		.remaining = arguments_remaining,
 		.end = arguments_end,
 		.state = arguments,
 	};
@@ -126,6 +137,23 @@ static enum source_result lines_fill(struct source *source, struct batch *batch)
 	return SOURCE_END;
 }
 
+/* The beginning of a line counts as one, but not the rest of one that is too long. */
+static uint64_t lines_remaining(const struct source *source)
+{
+	const struct lines *lines = source->state;
+	const char *text = lines->text + lines->start;
+	const char *end = lines->text + lines->end;
+	uint64_t nr = 0;
+
+	while (text < end) {
+		const char *newline = memchr(text, '\n', (size_t)(end - text));
+
+		nr++;
+		text = newline ? newline + 1 : end;
+	}
+	return nr && lines->skipping ? nr - 1 : nr;
+}
+
 static void lines_end(struct source *source)
 {
 	free(source->state);
@@ -147,6 +175,7 @@ int source_lines(struct source *source, int fd)
 	*source = (struct source){
 		.fd = fd,
 		.fill = lines_fill,
+		.remaining = lines_remaining,
 		.end = lines_end,
 		.state = lines,
 		.missed = "lines that were too long",

@@ -5,10 +5,15 @@
 #include <libudev.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* More than the kernel ever sends, with what udev may add. */
 #define UEVENT_BYTES (64 * 1024)
+/* Is there while udevd runs. */
+#define UDEVD "/run/udev/control"
 #define RECEIVE_BYTES (16 * 1024 * 1024)
+/* A message that makes no sense is an error as well, but they do not follow each other. */
+#define MAX_ERRORS 16
 
 struct uevents {
 	struct udev *udev;
@@ -61,6 +66,7 @@ static void take_device(struct batch *batch, struct udev_device *device)
 static enum source_result uevent_fill(struct source *source, struct batch *batch)
 {
 	struct uevents *uevents = source->state;
+	unsigned int errors = 0;
 
 	while (batch->nr < BATCH_EVENTS && batch->used + UEVENT_BYTES < BATCH_BYTES) {
 		struct udev_device *device;
@@ -71,8 +77,15 @@ static enum source_result uevent_fill(struct source *source, struct batch *batch
 			source->refused++;
 			continue;
 		}
-		if (!device)
+		if (!device && (errno == EAGAIN || errno == EINTR))
 			break;
+		if (!device && ++errors < MAX_ERRORS)
+			continue;
+		if (!device) {
+			complain("cannot receive uevents: %s", strerror(errno));
+			return SOURCE_ERROR;
+		}
+		errors = 0;
 		take_device(batch, device);
 		udev_device_unref(device);
 	}
@@ -102,6 +115,11 @@ int source_uevent(struct source *source, const char *group)
 		.state = uevents,
 		.missed = "times uevents were overwritten before they were read",
 	};
+	/* The library would wait for it without a word. */
+	if (!strcmp(group, "udev") && access(UDEVD, F_OK)) {
+		complain("cannot listen to udev: udevd is not running");
+		goto err_end;
+	}
 	uevents->udev = udev_new();
 	if (uevents->udev)
 		uevents->monitor = udev_monitor_new_from_netlink(uevents->udev, group);

@@ -384,6 +384,8 @@ int run_sub(int argc, char **argv)
 			break;
 		case 'l':
 			subscriber.label = optarg;
+			if (!text_is_plain(optarg))
+				usage_error("--label takes text without control characters");
 			break;
 		case 'n':
 			subscriber.count = to_number("--count", optarg, UINT64_MAX);
@@ -404,7 +406,7 @@ int run_sub(int argc, char **argv)
 			bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
 			break;
 		case OPTION_READY_FD:
-			ready_fd = (int)to_u32("--ready-fd", optarg, INT32_MAX);
+			ready_fd = to_open_fd("--ready-fd", optarg);
 			break;
 		case 'h':
 			fputs(help, stdout);

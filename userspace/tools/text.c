@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Length of the UTF-8 sequence at the start of the text; 0: there is none. */
 static size_t utf8_sequence(const unsigned char *text, size_t left, uint32_t *character)
@@ -54,6 +55,19 @@ static bool is_control(uint32_t c)
 {
 	return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200e && c <= 0x200f) ||
 	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+bool text_is_plain(const char *text)
+{
+	size_t left = strlen(text), n;
+	uint32_t character;
+
+	for (; left; text += n, left -= n) {
+		n = utf8_sequence((const unsigned char *)text, left, &character);
+		if (!n || is_control(character))
+			return false;
+	}
+	return true;
 }
 
 void text_print(FILE *to, const void *data, size_t len)
@@ -111,7 +125,22 @@ void json_add_number(struct json_object *object, const char *key, uint64_t numbe
 
 void json_add_text(struct json_object *object, const char *key, const char *text)
 {
+	char *clean = NULL;
+	size_t len;
+	FILE *to;
+
+	if (!text_is_utf8(text, strlen(text))) {
+		to = open_memstream(&clean, &len);
+		if (to)
+			text_print(to, text, strlen(text));
+		if (!to || fclose(to)) {
+			complain("no memory");
+			exit(STATUS_ERROR);
+		}
+		text = clean;
+	}
 	json_object_object_add(object, key, json_object_new_string(text));
+	free(clean);
 }
 
 void json_add_bytes(struct json_object *object, const void *data, size_t len)

@@ -58,11 +58,17 @@ __noreturn void try_help(void);
 /** set_command() - the subcommand that usage_error() speaks of */
 void set_command(const char *name);
 
-/** to_number() - an argument, decimal, 0x or 0; not a number or above @max: usage_error() */
+/** to_number() - an argument, decimal or 0x; not a number or above @max: usage_error() */
 uint64_t to_number(const char *what, const char *text, uint64_t max);
 
 /** to_u32() - likewise, 32 bits */
 uint32_t to_u32(const char *what, const char *text, uint32_t max);
+
+/** to_size() - likewise, and at least 1 */
+uint32_t to_size(const char *what, const char *text, uint32_t max);
+
+/** to_open_fd() - an argument that is a file descriptor; not open: usage_error() */
+int to_open_fd(const char *what, const char *text);
 
 /** to_signed() - likewise with a sign, 32 bits */
 int32_t to_signed(const char *what, const char *text);
@@ -97,6 +103,9 @@ void catch_signals(int flags);
 /** stopping() - a signal came */
 bool stopping(void);
 
+/** text_is_plain() - whether it is valid UTF-8 without control characters */
+bool text_is_plain(const char *text);
+
 /** text_is_utf8() - whether all of it is valid UTF-8 */
 bool text_is_utf8(const void *data, size_t len);
 
@@ -113,7 +122,7 @@ void json_add_bytes(struct json_object *object, const void *data, size_t len);
 /** json_add_number() - add an unsigned number */
 void json_add_number(struct json_object *object, const char *key, uint64_t number);
 
-/** json_add_text() - add a string */
+/** json_add_text() - add a string; what is not UTF-8 in it becomes \xNN */
 void json_add_text(struct json_object *object, const char *key, const char *text);
 
 /** json_add_lost() - add "lost": causes that are not 0, by name */
