@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT-0
 #include <err.h>
+#include <errno.h>
 #include <evq.h>
 #include <stdio.h>
 
@@ -17,6 +18,7 @@ int main(void)
 	struct evq_subscription *sub = queue ? evq_queue_subscribe(queue, 0, 0, 0) : NULL;
 
 	if (!sub || evq_subscription_register(sub, NULL, 0, print, NULL, NULL))
-		err(1, "cannot subscribe");
+		errx(1, "/dev/evq: %s", evq_strerror(EVQ_OPERATION_OPEN, errno));
+	setvbuf(stdout, NULL, _IOLBF, 0); /* each line at once, also through a pipe */
 	return evq_subscription_run(sub) < 0;
 }
