@@ -23,7 +23,7 @@ static const struct {
 	{ EVQ_OPERATION_OPEN, EACCES,
 	  "permission denied: join the group evq (sudo usermod -aG evq USER) and log in again" },
 	{ EVQ_OPERATION_OPEN, EPERM,
-	  "controlling a device's queue takes CAP_SYS_ADMIN; a container may not allow the device" },
+	  "controlling a device's queue takes CAP_SYS_ADMIN; a container may forbid the device" },
 	{ EVQ_OPERATION_OPEN, ENOTTY, "this is not an evq queue" },
 	{ EVQ_OPERATION_CREATE, ENOSPC,
 	  "as many anonymous queues exist as may: close some, or raise the module's limit" },
