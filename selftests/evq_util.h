@@ -241,4 +241,7 @@ int child_wait(pid_t pid);
 void child_ok(pid_t pid);
 void child_kill(pid_t pid);
 
+/* Pass a descriptor over a Unix socket. */
+void send_fd(int sock, int fd);
+
 #endif /* EVQ_UTIL_H */

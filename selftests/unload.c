@@ -174,25 +174,9 @@ TEST_F(unload, not_while_a_descriptor_is_open)
 TEST_F(unload, not_while_one_is_in_flight)
 {
 	int queue = queue_running(1), socks[2];
-	char byte = 0;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
 
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, socks));
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &queue, sizeof(queue));
-	ASSERT_EQ(1, sendmsg(socks[0], &msg, 0));
+	send_fd(socks[0], queue);
 	close(queue);
 	not_now();
 	close(socks[0]);
