@@ -111,7 +111,8 @@ static int evq_ioctl_queue_create(struct evq_call *call)
 
 	if (!evq_call_handle(call)->device)
 		return -ENOTTY;
-	if (arg->flags & ~EVQ_QUEUE_PAUSED ||
+	if (arg->flags & ~EVQ_QUEUE_PAUSED || arg->nr_lanes > 1 || arg->mode || arg->uid ||
+	    arg->gid || memchr_inv(arg->name, 0, sizeof(arg->name)) ||
 	    arg->capacity > EVQ_CAPACITY_MAX || arg->max_payload > EVQ_PAYLOAD_MAX)
 		return -EINVAL;
 	queue = evq_queue_create(false, arg->capacity ?: EVQ_CAPACITY_DEFAULT,
@@ -143,12 +144,12 @@ static void evq_queue_fill_info(const struct evq_handle *handle, struct evq_queu
 
 	memset(info, 0, sizeof(*info));
 	info->rights = handle->rights;
-	info->max_payload = READ_ONCE(queue->max_payload);
+	info->settings.max_payload = READ_ONCE(queue->max_payload);
 	info->nr_lanes = 1;
 	info->nr_subscriptions = READ_ONCE(queue->nr_subscriptions);
 	spin_lock(&lane->lock);
 	info->state = lane->state;
-	info->capacity = lane->capacity;
+	info->settings.capacity = lane->capacity;
 	info->nr_blocked = lane->nr_blocked;
 	info->next_seq = lane->next_seq;
 	info->accepted = lane->accepted;
@@ -172,13 +173,15 @@ static int evq_ioctl_queue_set(struct evq_call *call)
 
 	if (!evq_call_may(call, EVQ_RIGHT_CONTROL))
 		return -EACCES;
-	if (arg->flags || arg->reserved ||
-	    arg->capacity > EVQ_CAPACITY_MAX || arg->max_payload > EVQ_PAYLOAD_MAX)
+	if (arg->flags || !arg->set || arg->set & ~(EVQ_SET_CAPACITY | EVQ_SET_MAX_PAYLOAD) ||
+	    !(arg->set & EVQ_SET_CAPACITY) != !arg->to.capacity ||
+	    !(arg->set & EVQ_SET_MAX_PAYLOAD) != !arg->to.max_payload ||
+	    arg->to.capacity > EVQ_CAPACITY_MAX || arg->to.max_payload > EVQ_PAYLOAD_MAX)
 		return -EINVAL;
-	if (arg->max_payload)
-		WRITE_ONCE(queue->max_payload, arg->max_payload);
-	if (arg->capacity)
-		evq_lane_set_capacity(&queue->lane, arg->capacity);
+	if (arg->to.max_payload)
+		WRITE_ONCE(queue->max_payload, arg->to.max_payload);
+	if (arg->to.capacity)
+		evq_lane_set_capacity(&queue->lane, arg->to.capacity);
 	return 0;
 }
 
@@ -213,7 +216,7 @@ static struct evq_event_desc __user *evq_submit_desc(const struct evq_submit *ar
 
 static int evq_desc_check(const struct evq_event_desc *desc, u32 max_payload)
 {
-	if (desc->flags || desc->reserved || desc->priority >= EVQ_LEVELS)
+	if (desc->flags || desc->cookie || desc->reserved || desc->priority >= EVQ_LEVELS)
 		return -EINVAL;
 	return desc->data_len > max_payload ? -EMSGSIZE : 0;
 }
@@ -323,6 +326,7 @@ static int evq_ioctl_submit(struct evq_call *call)
 	if (!evq_call_may(call, EVQ_RIGHT_SUBMIT))
 		return -EACCES;
 	if (arg->flags & ~(EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS) ||
+	    arg->receipts_fd || arg->reserved ||
 	    !arg->nr_events || arg->nr_events > EVQ_SUBMIT_MAX ||
 	    arg->event_size < sizeof(struct evq_event_desc) || arg->event_size > 4096 ||
 	    arg->event_size % 8)
@@ -344,7 +348,8 @@ static int evq_ioctl_subscribe(struct evq_call *call)
 
 	if (!evq_call_may(call, EVQ_RIGHT_SUBSCRIBE))
 		return -EACCES;
-	if (arg->flags || arg->reserved || arg->policy > EVQ_POLICY_DROP_NEWEST ||
+	if (arg->flags || arg->max_in_hand || arg->max_attempts || arg->wake_records ||
+	    arg->gate_ns || arg->policy > EVQ_POLICY_DROP_NEWEST ||
 	    arg->max_records > EVQ_RECORDS_MAX || arg->max_bytes > EVQ_BYTES_MAX)
 		return -EINVAL;
 	subscription = evq_subscription_create(queue, arg->policy,
@@ -361,15 +366,15 @@ static int evq_ioctl_subscribe(struct evq_call *call)
 }
 
 static const struct evq_ioctl evq_queue_ioctls[] = {
-	EVQ_IOCTL(EVQ_IOC_SUBMIT, struct evq_submit, nr_taken, evq_ioctl_submit),
-	EVQ_IOCTL(EVQ_IOC_FEATURES, struct evq_features, bytes_max, evq_ioctl_features),
-	EVQ_IOCTL(EVQ_IOC_QUEUE_CREATE, struct evq_queue_create, out_fd, evq_ioctl_queue_create),
+	EVQ_IOCTL(EVQ_IOC_SUBMIT, struct evq_submit, reserved, evq_ioctl_submit),
+	EVQ_IOCTL(EVQ_IOC_FEATURES, struct evq_features, reserved, evq_ioctl_features),
+	EVQ_IOCTL(EVQ_IOC_QUEUE_CREATE, struct evq_queue_create, name, evq_ioctl_queue_create),
 	EVQ_IOCTL(EVQ_IOC_QUEUE_HANDLE, struct evq_queue_handle, reserved, evq_ioctl_queue_handle),
-	EVQ_IOCTL(EVQ_IOC_QUEUE_INFO, struct evq_queue_info, aborted, evq_ioctl_queue_info),
-	EVQ_IOCTL(EVQ_IOC_QUEUE_SET, struct evq_queue_set, reserved, evq_ioctl_queue_set),
+	EVQ_IOCTL(EVQ_IOC_QUEUE_INFO, struct evq_queue_info, refused, evq_ioctl_queue_info),
+	EVQ_IOCTL(EVQ_IOC_QUEUE_SET, struct evq_queue_set, to, evq_ioctl_queue_set),
 	EVQ_IOCTL(EVQ_IOC_QUEUE_CONTROL, struct evq_queue_control, deadline_ns,
 		  evq_ioctl_queue_control),
-	EVQ_IOCTL(EVQ_IOC_SUBSCRIBE, struct evq_subscribe, reserved, evq_ioctl_subscribe),
+	EVQ_IOCTL(EVQ_IOC_SUBSCRIBE, struct evq_subscribe, subscription, evq_ioctl_subscribe),
 };
 
 static long evq_queue_fd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -396,8 +401,8 @@ static void evq_queue_fd_show(struct seq_file *seq, struct file *file)
 		   ((struct evq_handle *)file->private_data)->queue->number);
 	seq_printf(seq, "evq-rights:\t%#x\n", info.rights);
 	seq_printf(seq, "evq-state:\t%u\n", info.state);
-	seq_printf(seq, "evq-capacity:\t%u\n", info.capacity);
-	seq_printf(seq, "evq-max-payload:\t%u\n", info.max_payload);
+	seq_printf(seq, "evq-capacity:\t%u\n", info.settings.capacity);
+	seq_printf(seq, "evq-max-payload:\t%u\n", info.settings.max_payload);
 	seq_printf(seq, "evq-subscriptions:\t%u\n", info.nr_subscriptions);
 	seq_printf(seq, "evq-blocked:\t%u\n", info.nr_blocked);
 	seq_printf(seq, "evq-accepted:\t%llu\n", info.accepted);

@@ -41,7 +41,7 @@ struct evq_event;
 struct evq_registration;
 
 /* Causes of enum evq_lost. */
-#define EVQ_NR_CAUSES (EVQ_LOST_EVICTED + 1)
+#define EVQ_NR_CAUSES (EVQ_LOST_HISTORY + 1)
 
 /* Most slots in a reader's hand, and most records dropped at a time. */
 #define EVQ_HAND_MAX 32
@@ -166,7 +166,7 @@ bool evq_gap_has_scope(const struct evq_gap *gap, enum evq_scope scope);
  */
 static inline enum evq_scope evq_cause_scope(enum evq_lost cause)
 {
-	if (cause == EVQ_LOST_ABORTED || cause == EVQ_LOST_EVICTED)
+	if (cause == EVQ_LOST_ABORTED || cause == EVQ_LOST_EVICTED || cause == EVQ_LOST_HISTORY)
 		return EVQ_SCOPE_QUEUE;
 	return EVQ_SCOPE_SUBSCRIPTION;
 }

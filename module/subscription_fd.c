@@ -36,6 +36,7 @@ static bool evq_copy_event(const struct evq_slot *slot, struct iov_iter *to)
 		.gid		= from_kgid_munged(current_user_ns(), event->gid),
 		.data_off	= sizeof(record),
 		.data_len	= event->data_len,
+		.attempt	= 1,
 	};
 	size_t padding = record.head.size - sizeof(record) - event->data_len;
 
@@ -181,7 +182,7 @@ static int evq_ioctl_register(struct evq_call *call)
 	u32 number;
 	int ret;
 
-	if (arg->flags || arg->reserved)
+	if (arg->flags || arg->nr_first_seqs || arg->first_seqs_ptr)
 		return -EINVAL;
 	ret = evq_filter_init(&filter, arg);
 	if (ret)
@@ -236,11 +237,11 @@ static int evq_ioctl_subscription_info(struct evq_call *call)
 }
 
 static const struct evq_ioctl evq_subscription_ioctls[] = {
-	EVQ_IOCTL(EVQ_IOC_REGISTER, struct evq_register, first_seq, evq_ioctl_register),
+	EVQ_IOCTL(EVQ_IOC_REGISTER, struct evq_register, first_seqs_ptr, evq_ioctl_register),
 	EVQ_IOCTL(EVQ_IOC_UNREGISTER, struct evq_unregister, flags, evq_ioctl_unregister),
 	EVQ_IOCTL(EVQ_IOC_SUBSCRIPTION_INFO, struct evq_subscription_info, lost,
 		  evq_ioctl_subscription_info),
-	EVQ_IOCTL(EVQ_IOC_FEATURES, struct evq_features, bytes_max, evq_ioctl_features),
+	EVQ_IOCTL(EVQ_IOC_FEATURES, struct evq_features, reserved, evq_ioctl_features),
 };
 
 static long evq_subscription_fd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

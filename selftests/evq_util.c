@@ -160,8 +160,9 @@ int queue_handle(int queue, __u32 rights)
 int queue_set(int queue, __u32 capacity, __u32 max_payload)
 {
 	struct evq_queue_set set = {
-		.capacity = capacity,
-		.max_payload = max_payload,
+		.set = (capacity ? EVQ_SET_CAPACITY : 0) |
+		       (max_payload ? EVQ_SET_MAX_PAYLOAD : 0),
+		.to = { .capacity = capacity, .max_payload = max_payload },
 	};
 
 	return call(queue, EVQ_IOC_QUEUE_SET, &set);
@@ -340,8 +341,7 @@ static void check_event(const struct evq_event_record *event)
 		CHECK_EQ(0, p[i]);
 	CHECK(event->seq >= 1);
 	CHECK(event->priority < EVQ_LEVELS);
-	CHECK_EQ(0, event->lane);
-	CHECK_EQ(0, event->reserved);
+	CHECK(event->attempt >= 1);
 	CHECK(event->time_ns <= now_ns());
 }
 

@@ -902,7 +902,7 @@ TEST_F(lib, structures_of_another_age)
 	EXPECT_EQ(0, memcmp(sub.more, zeros, 64));
 	EXPECT_EQ(0, memcmp(calls.more, zeros, 64));
 	EXPECT_EQ(0, memcmp(features.more, zeros, 64));
-	EXPECT_EQ(BIG, queue.info.max_payload);
+	EXPECT_EQ(BIG, queue.info.settings.max_payload);
 	EXPECT_EQ(EVQ_RECORDS_DEFAULT, sub.info.max_records);
 	EXPECT_EQ(EVQ_ABI_VERSION, features.features.abi_version);
 

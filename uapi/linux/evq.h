@@ -2,23 +2,41 @@
 /*
  * evq - bounded, ordered, multi-subscriber event queue
  *
- * A program opens /dev/evq (the default queue) or makes an anonymous queue
- * with EVQ_IOC_QUEUE_CREATE. Producers submit events; the queue's lane numbers
- * them in the order in which it accepts them; a kernel thread, the dispatcher,
- * takes them one by one, highest priority first, and hands a reference to the
- * read queue of every subscription that has a matching registration; programs
- * read() records from their subscription.
+ * A program opens /dev/evq (the default queue), /dev/evq-NAME (a named one), or
+ * makes an anonymous queue with EVQ_IOC_QUEUE_CREATE. Producers submit events; a
+ * lane of the queue numbers them in the order in which it accepts them; a kernel
+ * thread, the lane's dispatcher, takes them one by one, highest priority first,
+ * and hands a reference to the read queue of every subscription that has a
+ * matching registration; programs read() records from their subscription, and,
+ * where they asked for that, acknowledge them, which in the end gives the
+ * producer a receipt.
  *
  *     SUBMIT -> lane -> dispatcher -> index -> read queue -> read()
+ *                          |                                   |
+ *                       history -> replay ------------------> read() -> ACK
+ *                                                                        |
+ *     read() <- receipts <-----------------------------------------------+
  *
- * There are two kinds of file descriptor:
+ * There are three kinds of file descriptor:
  *
- *   queue         open("/dev/evq"), QUEUE_CREATE, QUEUE_HANDLE
+ *   queue         open("/dev/evq"), open("/dev/evq-NAME"), QUEUE_CREATE,
+ *                 QUEUE_HANDLE
  *                 carries rights (enum evq_right); POLLOUT: a submit is likely
  *                 not to block; POLLHUP: the queue is stopped
- *   subscription  SUBSCRIBE
+ *   subscription  SUBSCRIBE, READER
  *                 read() gives records; POLLIN: there is something to read;
- *                 POLLHUP: the queue is stopped and everything was read
+ *                 POLLHUP: the queue is stopped and everything was read, or
+ *                 (with POLLERR) the subscription was disconnected
+ *   receipts      RECEIPTS
+ *                 read() gives receipts; POLLIN: there is one
+ *
+ * Order
+ * -----
+ * (lane, sequence number) names an event. Within one lane and one priority every
+ * subscription receives events in the order of their numbers. A queue has one
+ * lane unless asked otherwise; then that order is total. With several lanes,
+ * events of equal key share a lane and keep their order; there is no order
+ * across lanes. A higher priority overtakes a lower one only while both wait.
  *
  * Every fd that evq returns is close-on-exec, works with poll(2), select(2),
  * epoll(7), O_NONBLOCK, survives fork(2) and may be passed over a Unix socket.
@@ -41,9 +59,16 @@
  * the effect.)
  *
  *   E2BIG      a structure has a non-zero byte beyond what this kernel knows
- *   EACCES     the fd does not carry the right that the call needs
+ *   EACCES     the fd does not carry the right that the call needs; a priority
+ *              above the queue's open_level without EVQ_RIGHT_CONTROL; the
+ *              queue does not consent to gates, or not to one that long
  *   EAGAIN     the call was asked not to wait, and would have to
+ *   EBADF      receipts_fd is not open, or not a receipts fd of this queue
  *   EBUSY      START of a queue that is still stopping
+ *   EDQUOT     the user has as much of something as he may have: events or
+ *              bytes waiting, queues, subscriptions, registrations, receipts
+ *   EEXIST     a unique event's id is pending or retained; a queue of that name
+ *              exists
  *   EFAULT     a pointer is not readable, or not writable, as the call needs
  *   EINTR      a signal came before anything was done, and its handler does
  *              not restart calls (SA_RESTART); the call may be made again
@@ -52,12 +77,21 @@
  *   EMFILE     the process has no free file descriptor (ENFILE: the system)
  *   EMSGSIZE   a payload is longer than the queue's max_payload; a read buffer
  *              is too small for the next record (nothing is lost)
- *   ENOENT     no registration has this number
+ *   ENOENT     no registration has this number, no queue this name, no pending
+ *              or retained event this id, no outstanding event this sequence
+ *              number, no delivery this token
  *   ENOMEM     no memory, or the memory cgroup is at its limit
- *   ENOSPC     as many queues, subscriptions or registrations exist as may
+ *   ENOSPC     as many queues, subscriptions or registrations exist as may, all
+ *              users together
+ *   ENOTCONN   read(2): the subscription was disconnected, and all that was
+ *              queued before has been read
  *   ENOTTY     not a command of this kind of fd, or not its direction
+ *   EPERM      a named queue is made or destroyed without CAP_SYS_ADMIN in the
+ *              initial user namespace
  *   ESHUTDOWN  the queue is stopping or stopped
  *   ESPIPE     lseek(2), pread(2)
+ *   ESTALE     the delivery was acknowledged before, has timed out, or went to
+ *              another reader since
  *   ETIMEDOUT  the deadline passed before anything was done
  */
 #ifndef _UAPI_LINUX_EVQ_H
@@ -86,8 +120,33 @@
 /** define EVQ_PAYLOAD_MAX - longest payload that a queue can be set to take, bytes */
 #define EVQ_PAYLOAD_MAX		(1U << 20)
 
+/** define EVQ_LANES_MAX - most lanes of a queue */
+#define EVQ_LANES_MAX		64
+
+/** define EVQ_NAME_SIZE - room for a queue's name and the zero byte that ends it */
+#define EVQ_NAME_SIZE		32
+
+/** define EVQ_HISTORY_MAX - most events that a lane can be set to retain */
+#define EVQ_HISTORY_MAX		(1U << 20)
+
 /** define EVQ_SUBMIT_MAX - most events in one EVQ_IOC_SUBMIT */
 #define EVQ_SUBMIT_MAX		1024
+
+/** define EVQ_ACK_MAX - most acknowledgements in one EVQ_IOC_ACK */
+#define EVQ_ACK_MAX		1024
+
+/** define EVQ_RECEIPTS_DEFAULT - receipts that a new receipts fd has room for */
+#define EVQ_RECEIPTS_DEFAULT	1024
+/** define EVQ_RECEIPTS_MAX - most receipts that can be asked for */
+#define EVQ_RECEIPTS_MAX	(1U << 16)
+
+/** define EVQ_ATTEMPTS_DEFAULT - deliveries of a record before it counts as poison */
+#define EVQ_ATTEMPTS_DEFAULT	5
+/** define EVQ_ATTEMPTS_MAX - most deliveries that can be asked for */
+#define EVQ_ATTEMPTS_MAX	65535
+
+/** define EVQ_STATUS_MAX - largest status of an acknowledgement, an errno */
+#define EVQ_STATUS_MAX		4095
 
 /** define EVQ_RECORDS_DEFAULT - records that a new read queue holds */
 #define EVQ_RECORDS_DEFAULT	1024
@@ -101,9 +160,10 @@
 
 /**
  * enum evq_right - what the holder of a queue fd may do
- * @EVQ_RIGHT_SUBMIT: EVQ_IOC_SUBMIT
+ * @EVQ_RIGHT_SUBMIT: EVQ_IOC_SUBMIT, EVQ_IOC_RECEIPTS
  * @EVQ_RIGHT_SUBSCRIBE: EVQ_IOC_SUBSCRIBE
- * @EVQ_RIGHT_CONTROL: EVQ_IOC_QUEUE_SET and EVQ_IOC_QUEUE_CONTROL
+ * @EVQ_RIGHT_CONTROL: EVQ_IOC_QUEUE_SET, EVQ_IOC_QUEUE_CONTROL, EVQ_IOC_FORGET,
+ *	and priorities above the queue's open_level
  *
  * Rights belong to the open file. On a device node opening for writing gives
  * SUBMIT, opening for reading gives SUBSCRIBE, and opening with CAP_SYS_ADMIN
@@ -140,6 +200,17 @@ enum evq_state {
  *	EVQ_CONTROL_ABORT, or by a drain past its deadline, before it was matched
  * @EVQ_LOST_EVICTED: queue scope: the event had to make room for another
  *	before it was matched
+ * @EVQ_LOST_COALESCED: EVQ_POLICY_COALESCE: a later record of the same key and
+ *	registration took its place
+ * @EVQ_LOST_DISCONNECTED: the subscription was disconnected
+ * @EVQ_LOST_PINNED: the payloads of the queue's events took more memory than
+ *	max_pinned, and this subscription held the most
+ * @EVQ_LOST_POISON: delivered max_attempts times to readers that went away
+ *	before they acknowledged it
+ * @EVQ_LOST_CHAIN: a subscription earlier in the chain stopped it, see
+ *	EVQ_ACK_STOP
+ * @EVQ_LOST_HISTORY: queue scope: the event left the history before a replay
+ *	came to it; whether it would have matched is not known
  *
  * These index the arrays named "lost". Causes of queue scope never appear in a
  * subscription's own ledger, as such events were never matched with it.
@@ -150,6 +221,12 @@ enum evq_lost {
 	EVQ_LOST_UNREGISTERED	= 2,
 	EVQ_LOST_ABORTED	= 3,
 	EVQ_LOST_EVICTED	= 4,
+	EVQ_LOST_COALESCED	= 5,
+	EVQ_LOST_DISCONNECTED	= 6,
+	EVQ_LOST_PINNED		= 7,
+	EVQ_LOST_POISON		= 8,
+	EVQ_LOST_CHAIN		= 9,
+	EVQ_LOST_HISTORY	= 10,
 };
 
 /** define EVQ_LOST_SLOTS - room for causes in the arrays named "lost" */
@@ -160,7 +237,7 @@ enum evq_lost {
  * @abi_version: EVQ_ABI_VERSION of the module
  * @nr_causes: number of causes in enum evq_lost that the module knows
  * @features: reserved for bits that name optional abilities; 0 for now
- * @max_queues: most anonymous queues at a time, all users together
+ * @max_queues: most queues at a time besides the default one, all users together
  * @max_subscriptions: most subscriptions of one queue
  * @max_registrations: most registrations of one subscription
  * @submit_max: most events in one EVQ_IOC_SUBMIT
@@ -168,6 +245,11 @@ enum evq_lost {
  * @payload_max: largest max_payload of a queue, bytes
  * @records_max: largest max_records of a subscription
  * @bytes_max: largest max_bytes of a subscription
+ * @lanes_max: most lanes of a queue
+ * @history_max: most events that a lane can retain
+ * @receipts_max: largest capacity of a receipts fd
+ * @ack_max: most acknowledgements in one EVQ_IOC_ACK
+ * @reserved: 0
  *
  * Works on every evq fd.
  */
@@ -183,29 +265,69 @@ struct evq_features {
 	__u32 payload_max;
 	__u32 records_max;
 	__u32 bytes_max;
+	__u32 lanes_max;
+	__u32 history_max;
+	__u32 receipts_max;
+	__u32 ack_max;
+	__u64 reserved;
 };
 
 /** define EVQ_QUEUE_PAUSED - the queue starts paused, see EVQ_CONTROL_START */
 #define EVQ_QUEUE_PAUSED	(1U << 0)
 
 /**
- * struct evq_queue_create - make an anonymous queue (EVQ_IOC_QUEUE_CREATE)
- * @capacity: most events that may wait in the queue, 1 to EVQ_CAPACITY_MAX;
+ * struct evq_queue_create - make a queue (EVQ_IOC_QUEUE_CREATE)
+ * @capacity: most events that may wait in each lane, 1 to EVQ_CAPACITY_MAX;
  *	0: EVQ_CAPACITY_DEFAULT
  * @max_payload: longest payload in bytes, 1 to EVQ_PAYLOAD_MAX;
  *	0: EVQ_PAYLOAD_DEFAULT
  * @flags: EVQ_QUEUE_PAUSED, or 0
  * @out_fd: returned: a queue fd with every right
+ * @nr_lanes: number of lanes, 1 to EVQ_LANES_MAX; 0: 1
+ * @mode: of a named queue: permission bits of its device node; otherwise 0
+ * @uid: of a named queue: owner of its device node, in the caller's user
+ *	namespace; otherwise 0
+ * @gid: of a named queue: group of its device node, likewise
+ * @name: its name, ended by a zero byte, the rest zero; empty: the queue is
+ *	anonymous. 1 to EVQ_NAME_SIZE - 1 of the characters A-Z a-z 0-9 . _ -,
+ *	the first of them a letter or a digit
  *
- * Only for an fd that came from opening the device; takes no right. The queue
- * lives as long as its fds. When its last queue fd is closed it drains, as
- * nobody can submit any more, and its subscriptions come to their end of file.
+ * Only for an fd that came from opening the device; takes no right. An
+ * anonymous queue lives as long as its queue fds. When the last one is closed it
+ * drains, as nobody can submit any more, and its subscriptions come to their end
+ * of file.
+ *
+ * A named queue takes CAP_SYS_ADMIN (EPERM). It has a device node /dev/evq-NAME
+ * and a folder /sys/class/evq/NAME, and lives until EVQ_IOC_QUEUE_DESTROY. The
+ * names "default" and of existing queues are taken (EEXIST).
  */
 struct evq_queue_create {
 	__u32 capacity;
 	__u32 max_payload;
 	__u32 flags;
 	__s32 out_fd;
+	__u32 nr_lanes;
+	__u32 mode;
+	__u32 uid;
+	__u32 gid;
+	__u8 name[EVQ_NAME_SIZE];
+};
+
+/**
+ * struct evq_queue_destroy - destroy a named queue (EVQ_IOC_QUEUE_DESTROY)
+ * @name: its name, as in struct evq_queue_create
+ * @flags: 0
+ * @reserved: 0
+ *
+ * Only for an fd that came from opening a device; takes CAP_SYS_ADMIN. The name
+ * is free and the node gone when the call returns. A queue that is in use drains:
+ * its fds stay valid, submits fail with ESHUTDOWN, its subscriptions read on to
+ * their end.
+ */
+struct evq_queue_destroy {
+	__u8 name[EVQ_NAME_SIZE];
+	__u32 flags;
+	__u32 reserved;
 };
 
 /**
@@ -223,20 +345,105 @@ struct evq_queue_handle {
 };
 
 /**
- * struct evq_queue_set - change the limits of a queue (EVQ_IOC_QUEUE_SET)
- * @capacity: as in struct evq_queue_create; 0: leave it
- * @max_payload: as in struct evq_queue_create; 0: leave it
- * @flags: 0
- * @reserved: 0
- *
- * Needs EVQ_RIGHT_CONTROL. A capacity below what waits loses nothing: the queue
- * is full until enough is dispatched. A larger one admits blocked producers.
+ * enum evq_set - which settings EVQ_IOC_QUEUE_SET changes
+ * @EVQ_SET_CAPACITY: @capacity
+ * @EVQ_SET_MAX_PAYLOAD: @max_payload
+ * @EVQ_SET_MODE: @mode
+ * @EVQ_SET_LOW_MARK: @low_mark
+ * @EVQ_SET_KERNEL_RESERVE: @kernel_reserve
+ * @EVQ_SET_OPEN_LEVEL: @open_level
+ * @EVQ_SET_USER_SHARE: @user_share
+ * @EVQ_SET_HISTORY: @history_events and @history_bytes
+ * @EVQ_SET_ACK_TIMEOUT: @ack_timeout_ns
+ * @EVQ_SET_GATE_MAX: @gate_max_ns
+ * @EVQ_SET_MAX_PINNED: @max_pinned
  */
-struct evq_queue_set {
+enum evq_set {
+	EVQ_SET_CAPACITY	= 1 << 0,
+	EVQ_SET_MAX_PAYLOAD	= 1 << 1,
+	EVQ_SET_MODE		= 1 << 2,
+	EVQ_SET_LOW_MARK	= 1 << 3,
+	EVQ_SET_KERNEL_RESERVE	= 1 << 4,
+	EVQ_SET_OPEN_LEVEL	= 1 << 5,
+	EVQ_SET_USER_SHARE	= 1 << 6,
+	EVQ_SET_HISTORY		= 1 << 7,
+	EVQ_SET_ACK_TIMEOUT	= 1 << 8,
+	EVQ_SET_GATE_MAX	= 1 << 9,
+	EVQ_SET_MAX_PINNED	= 1 << 10,
+};
+
+/**
+ * define EVQ_MODE_EVICT - a submit that finds the lane full evicts an event
+ *
+ * The oldest of the lowest level goes, if that level is not above the new event's;
+ * where everything that waits is of a higher level the submit waits as usual.
+ */
+#define EVQ_MODE_EVICT		(1U << 0)
+/**
+ * define EVQ_MODE_SEQUENTIAL - one subscription after the other
+ *
+ * An event goes to the subscriptions that it matches in the order of their creation, to
+ * the next one when every record of the one before is settled, that is, acknowledged (by
+ * reading, where the subscription is without EVQ_SUBSCRIBE_ACK), lost, or timed
+ * out; and event n + 1 of a lane begins when event n is through. Needs an
+ * ack_timeout_ns.
+ */
+#define EVQ_MODE_SEQUENTIAL	(1U << 1)
+
+/**
+ * struct evq_queue_settings - what can be set of a queue
+ * @capacity: most events that may wait in each lane, 1 to EVQ_CAPACITY_MAX. One
+ *	below what waits loses nothing: the lane is full until enough is
+ *	dispatched. A larger one admits blocked producers
+ * @max_payload: longest payload, bytes, 1 to EVQ_PAYLOAD_MAX
+ * @mode: EVQ_MODE_EVICT, EVQ_MODE_SEQUENTIAL
+ * @low_mark: POLLOUT, once gone, comes back when no more than so many events
+ *	wait in a lane; 0: as soon as there is room
+ * @kernel_reserve: of @capacity, so many are for producers in the kernel; below
+ *	@capacity
+ * @open_level: highest priority that does not need EVQ_RIGHT_CONTROL
+ * @user_share: most events of one user that may wait in the queue, or be
+ *	blocked before it; 0: no such limit. Beyond it a submit fails with EDQUOT.
+ *	Does not apply to CAP_SYS_RESOURCE
+ * @reserved: 0
+ * @history_events: dispatched events that each lane retains, 0 to
+ *	EVQ_HISTORY_MAX
+ * @history_bytes: most payload bytes of these, for each lane; 0: no such limit
+ * @ack_timeout_ns: how long after its dispatch a tracked event waits to be
+ *	acknowledged; what is not by then has failed with ETIMEDOUT. 0: for ever
+ * @gate_max_ns: how long EVQ_POLICY_GATE may hold a lane; 0: not at all
+ * @max_pinned: payload bytes of all events of the queue, waiting, retained,
+ *	queued and in hand, above which the subscription that holds the most loses its
+ *	oldest records; 0: no such limit
+ */
+struct evq_queue_settings {
 	__u32 capacity;
 	__u32 max_payload;
-	__u32 flags;
+	__u32 mode;
+	__u32 low_mark;
+	__u32 kernel_reserve;
+	__u32 open_level;
+	__u32 user_share;
 	__u32 reserved;
+	__u64 history_events;
+	__u64 history_bytes;
+	__u64 ack_timeout_ns;
+	__u64 gate_max_ns;
+	__u64 max_pinned;
+};
+
+/**
+ * struct evq_queue_set - change settings of a queue (EVQ_IOC_QUEUE_SET)
+ * @set: bits of enum evq_set, at least one
+ * @flags: 0
+ * @to: the new values; 0 where @set does not name them
+ *
+ * Needs EVQ_RIGHT_CONTROL. All are changed or none.
+ */
+struct evq_queue_set {
+	__u32 set;
+	__u32 flags;
+	struct evq_queue_settings to;
 };
 
 /**
@@ -279,41 +486,90 @@ struct evq_queue_control {
 };
 
 /**
- * struct evq_queue_info - state and ledger of a queue (EVQ_IOC_QUEUE_INFO)
+ * struct evq_queue_info - state, settings and ledger of a queue (EVQ_IOC_QUEUE_INFO)
  * @state: one of enum evq_state
  * @rights: rights of this fd, bits of enum evq_right
- * @capacity: most events that may wait
- * @max_payload: longest payload, bytes
- * @nr_lanes: number of lanes; 1
+ * @nr_lanes: number of lanes
  * @nr_subscriptions: subscriptions of the queue
  * @nr_blocked: producers that wait for room
  * @reserved: 0
- * @next_seq: number that the next accepted event gets; the first is 1
- * @accepted: events accepted since the queue was made
- * @waiting: of these, not dispatched yet; those that the dispatcher is handing
+ * @settings: as set
+ * @next_seq: number that the next event which lane 0 accepts gets; the first is 1
+ * @accepted: events accepted since the queue was made, in all lanes
+ * @waiting: of these, not dispatched yet; those that a dispatcher is handing
  *	out are among them, but take no room any more
  * @dispatched: of these, handed to the subscriptions that matched, if any
  * @evicted: of these, pushed out to make room, before any matching
  * @aborted: of these, discarded by an abort, before any matching
+ * @retained: events in the history
+ * @retained_bytes: payload bytes of these
+ * @pinned: payload bytes of all events of the queue that are in memory
+ * @refused: events that producers in the kernel could not submit, as their pool
+ *	was empty or the queue stopped
  *
  * At any moment accepted = waiting + dispatched + evicted + aborted. Takes no right.
  */
 struct evq_queue_info {
 	__u32 state;
 	__u32 rights;
-	__u32 capacity;
-	__u32 max_payload;
 	__u32 nr_lanes;
 	__u32 nr_subscriptions;
 	__u32 nr_blocked;
 	__u32 reserved;
+	struct evq_queue_settings settings;
 	__u64 next_seq;
 	__u64 accepted;
 	__u64 waiting;
 	__u64 dispatched;
 	__u64 evicted;
 	__u64 aborted;
+	__u64 retained;
+	__u64 retained_bytes;
+	__u64 pinned;
+	__u64 refused;
 };
+
+/**
+ * struct evq_lane_info - state and ledger of a lane (EVQ_IOC_LANE_INFO)
+ * @lane: which, 0 to nr_lanes - 1; EINVAL if there is no such lane
+ * @state: returned: one of enum evq_state
+ * @nr_blocked: returned: producers that wait for room
+ * @pid: returned: the kernel thread that dispatches, named evq/QUEUE:LANE, for
+ *	sched_setaffinity(2) and sched_setscheduler(2); in the caller's pid
+ *	namespace, 0 where it has no number there
+ * @next_seq: returned: number that the next accepted event gets
+ * @accepted: returned: as in struct evq_queue_info, and so the rest
+ * @waiting: returned
+ * @dispatched: returned
+ * @evicted: returned
+ * @aborted: returned
+ * @retained: returned
+ * @retained_bytes: returned
+ *
+ * At any moment accepted = waiting + dispatched + evicted + aborted. Takes no right.
+ */
+struct evq_lane_info {
+	__u32 lane;
+	__u32 state;
+	__u32 nr_blocked;
+	__u32 pid;
+	__u64 next_seq;
+	__u64 accepted;
+	__u64 waiting;
+	__u64 dispatched;
+	__u64 evicted;
+	__u64 aborted;
+	__u64 retained;
+	__u64 retained_bytes;
+};
+
+/**
+ * define EVQ_EVENT_UNIQUE - refuse the event (EEXIST) while one with its id is
+ * pending or retained; the id is not 0 (EINVAL)
+ */
+#define EVQ_EVENT_UNIQUE	(1U << 0)
+/** define EVQ_EVENT_TRACKED - give a receipt, see struct evq_receipt; needs EVQ_SUBMIT_RECEIPTS */
+#define EVQ_EVENT_TRACKED	(1U << 1)
 
 /**
  * struct evq_event_desc - an event, as its producer describes it
@@ -323,7 +579,8 @@ struct evq_queue_info {
  * @data_len: length of the payload in bytes, at most the queue's max_payload
  * @type: the producer's choice; registrations can ask for one
  * @priority: 0 (lowest) to EVQ_LEVELS - 1
- * @flags: 0
+ * @flags: EVQ_EVENT_UNIQUE, EVQ_EVENT_TRACKED
+ * @cookie: handed back in the receipt; 0 if the event is not tracked
  * @seq: returned if EVQ_SUBMIT_RESULTS is given: the sequence number
  * @lane: returned if EVQ_SUBMIT_RESULTS is given: the lane that numbered it
  * @reserved: 0
@@ -338,6 +595,7 @@ struct evq_event_desc {
 	__u32 type;
 	__u32 priority;
 	__u32 flags;
+	__u64 cookie;
 	__u64 seq;
 	__u32 lane;
 	__u32 reserved;
@@ -347,6 +605,8 @@ struct evq_event_desc {
 #define EVQ_SUBMIT_NONBLOCK	(1U << 0)
 /** define EVQ_SUBMIT_RESULTS - write @seq and @lane into each description taken */
 #define EVQ_SUBMIT_RESULTS	(1U << 1)
+/** define EVQ_SUBMIT_RECEIPTS - tracked events report to @receipts_fd */
+#define EVQ_SUBMIT_RECEIPTS	(1U << 2)
 
 /**
  * struct evq_submit - submit one or many events (EVQ_IOC_SUBMIT)
@@ -355,8 +615,13 @@ struct evq_event_desc {
  * @event_size: size of an element, sizeof(struct evq_event_desc); elements grow
  *	as structures do; a multiple of 8, at most 4096
  * @deadline_ns: when to stop waiting for room; 0: never
- * @flags: EVQ_SUBMIT_NONBLOCK, EVQ_SUBMIT_RESULTS
+ * @flags: EVQ_SUBMIT_NONBLOCK, EVQ_SUBMIT_RESULTS, EVQ_SUBMIT_RECEIPTS
  * @nr_taken: returned: events accepted, from the first
+ * @receipts_fd: with EVQ_SUBMIT_RECEIPTS: a receipts fd of this queue; otherwise 0
+ * @reserved: 0
+ *
+ * A tracked event first reserves the room for its receipt; where there is none,
+ * the call waits for that as it does for room in the queue.
  *
  * Needs EVQ_RIGHT_SUBMIT. Events are accepted one by one, in their order. While
  * the queue is full the call waits in line: of the producers that wait with
@@ -365,9 +630,10 @@ struct evq_event_desc {
  *
  * Success means that the first @nr_taken events, at least one, were accepted.
  * Fewer than @nr_events were if the queue was full and the call might not wait
- * (longer), a signal came, the queue stopped, or the next description is bad:
+ * (longer), a signal came, the queue stopped, or the next event cannot be taken:
  * submitting the rest gives the reason. The errors (EAGAIN, ETIMEDOUT, EINTR,
- * ESHUTDOWN, EINVAL, EMSGSIZE, E2BIG, EFAULT, ENOMEM) mean that none was.
+ * ESHUTDOWN, EINVAL, EMSGSIZE, E2BIG, EFAULT, ENOMEM, EDQUOT, EEXIST, EACCES) mean
+ * that none was.
  */
 struct evq_submit {
 	__u64 events_ptr;
@@ -376,29 +642,234 @@ struct evq_submit {
 	__u64 deadline_ns;
 	__u32 flags;
 	__u32 nr_taken;
+	__s32 receipts_fd;
+	__u32 reserved;
 };
 
 /**
- * enum evq_policy - which record goes when a read queue is full
- * @EVQ_POLICY_DROP_OLDEST: the one that has waited longest
- * @EVQ_POLICY_DROP_NEWEST: the one that arrives
+ * enum evq_event_status - how far an event has come
+ * @EVQ_EVENT_PENDING: accepted, not dispatched yet
+ * @EVQ_EVENT_DISPATCHED: some of its callbacks are not settled
+ * @EVQ_EVENT_COMPLETE: all of its callbacks are settled
+ */
+enum evq_event_status {
+	EVQ_EVENT_PENDING	= 1,
+	EVQ_EVENT_DISPATCHED	= 2,
+	EVQ_EVENT_COMPLETE	= 3,
+};
+
+/**
+ * struct evq_event_state - what became of an id (EVQ_IOC_EVENT_STATE)
+ * @id: which, not 0
+ * @flags: 0
+ * @nr_events: returned: events with this id that are pending or retained, at
+ *	least one; what follows is of the one accepted last
+ * @seq: returned: its sequence number
+ * @lane: returned: the lane that numbered it
+ * @status: returned: one of enum evq_event_status
+ * @callbacks: returned: while it is pending, registrations that match it now;
+ *	then, those that it was delivered to
+ * @completed: returned: of these, completed: acknowledged with status 0, or, where the
+ *	subscription is without EVQ_SUBSCRIBE_ACK, read
+ * @failed: returned: of these, failed: see struct evq_receipt
+ * @reserved: 0
+ *
+ * ENOENT if there is none. Takes no right.
+ */
+struct evq_event_state {
+	__u64 id;
+	__u32 flags;
+	__u32 nr_events;
+	__u64 seq;
+	__u32 lane;
+	__u32 status;
+	__u32 callbacks;
+	__u32 completed;
+	__u32 failed;
+	__u32 reserved;
+};
+
+/** define EVQ_FORGET_ALL - forget every retained event; @id is 0 then */
+#define EVQ_FORGET_ALL		(1U << 0)
+
+/**
+ * struct evq_forget - remove events from the history (EVQ_IOC_FORGET)
+ * @id: those with this id, not 0, unless EVQ_FORGET_ALL is given; ENOENT if
+ *	there are none
+ * @flags: EVQ_FORGET_ALL, or 0
+ * @reserved: 0
+ * @nr_forgotten: returned: how many were removed
+ *
+ * Needs EVQ_RIGHT_CONTROL. What is queued or read already stays.
+ */
+struct evq_forget {
+	__u64 id;
+	__u32 flags;
+	__u32 reserved;
+	__u64 nr_forgotten;
+};
+
+/**
+ * struct evq_receipts_create - make a receipts fd (EVQ_IOC_RECEIPTS)
+ * @capacity: most receipts, outstanding and unread, 1 to EVQ_RECEIPTS_MAX;
+ *	0: EVQ_RECEIPTS_DEFAULT
+ * @flags: 0
+ * @out_fd: returned: a receipts fd, for read(), poll(), EVQ_IOC_SUBMIT and the
+ *	ioctls below
+ * @reserved: 0
+ *
+ * Needs EVQ_RIGHT_SUBMIT. Closing it abandons its receipts; the events go on.
+ */
+struct evq_receipts_create {
+	__u32 capacity;
+	__u32 flags;
+	__s32 out_fd;
+	__u32 reserved;
+};
+
+/** define EVQ_RECEIPT_STOPPED - a subscription stopped the chain: EVQ_ACK_STOP */
+#define EVQ_RECEIPT_STOPPED	(1U << 0)
+
+/**
+ * struct evq_receipt - the outcome of a tracked event; read() gives whole ones
+ * @cookie: as submitted
+ * @seq: sequence number of the event
+ * @id: as submitted
+ * @lane: lane that numbered the event
+ * @status: 0 if no callback failed, otherwise the errno of the first that did
+ * @callbacks: records that the event was delivered as
+ * @completed: of these, acknowledged with status 0
+ * @failed: of these, failed
+ * @flags: EVQ_RECEIPT_STOPPED
+ * @subscription: number of the subscription that failed first, or stopped the
+ *	chain; 0 if none. Numbers begin at 1
+ * @registration: the registration of that
+ * @pid: process that acknowledged that, in the reader's pid namespace; 0 if it
+ *	has no number there, or none did
+ *
+ * A callback has failed if it was acknowledged with another status than 0 (then
+ * that), or was never acknowledged and never will be:
+ *
+ *   ECONNRESET  the subscription was closed
+ *   ETIMEDOUT   it ran past the queue's ack_timeout_ns
+ *   EOVERFLOW   its read queue was full, or it held the most (cause PINNED)
+ *   ESTALE      coalesced
+ *   ENOMEM      no memory to queue it
+ *   ENOENT      its registration was removed
+ *   ENOTCONN    the subscription was disconnected
+ *   EBADMSG     poison
+ *
+ * An event that was never dispatched has no callbacks, and the status ENOBUFS
+ * (evicted) or ECANCELED (aborted).
+ *
+ * completed + failed = callbacks.
+ */
+struct evq_receipt {
+	__u64 cookie;
+	__u64 seq;
+	__u64 id;
+	__u32 lane;
+	__u32 status;
+	__u32 callbacks;
+	__u32 completed;
+	__u32 failed;
+	__u32 flags;
+	__u64 subscription;
+	__u32 registration;
+	__u32 pid;
+};
+
+/**
+ * struct evq_receipt_wait - wait for a receipt (EVQ_IOC_RECEIPT_WAIT)
+ * @seq: sequence number of a tracked event that was submitted with this fd; 0:
+ *	wait until none is outstanding, and read nothing
+ * @deadline_ns: when to stop waiting (ETIMEDOUT); 0: never
+ * @lane: lane that numbered the event
+ * @flags: 0
+ * @receipt: returned: the receipt, which counts as read. 0 with @seq 0
+ *
+ * Only a fatal signal ends the wait. With O_NONBLOCK it does not wait (EAGAIN). ENOENT
+ * if the event is none of this fd's, or its receipt was read.
+ */
+struct evq_receipt_wait {
+	__u64 seq;
+	__u64 deadline_ns;
+	__u32 lane;
+	__u32 flags;
+	struct evq_receipt receipt;
+};
+
+/**
+ * struct evq_receipts_info - limits and ledger of a receipts fd (EVQ_IOC_RECEIPTS_INFO)
+ * @capacity: most receipts, outstanding and unread
+ * @reserved: 0
+ * @outstanding: receipts of events that are not complete, or not accepted yet
+ * @ready: receipts that can be read
+ * @read: receipts that were read
+ */
+struct evq_receipts_info {
+	__u32 capacity;
+	__u32 reserved;
+	__u64 outstanding;
+	__u64 ready;
+	__u64 read;
+};
+
+/**
+ * enum evq_policy - what happens when a read queue is full
+ * @EVQ_POLICY_DROP_OLDEST: the record that has waited longest goes
+ * @EVQ_POLICY_DROP_NEWEST: the one that arrives goes
+ * @EVQ_POLICY_COALESCE: a record goes as soon as a later one of the same key and
+ *	registration arrives, which is appended; and if it is full all the
+ *	same, the one that has waited longest
+ * @EVQ_POLICY_DISCONNECT: the subscription is disconnected: it receives nothing
+ *	more, what is queued can be read, then a gap, then ENOTCONN
+ * @EVQ_POLICY_GATE: the lane waits until there is room; if that takes longer
+ *	than @gate_ns, the subscription is disconnected
  */
 enum evq_policy {
 	EVQ_POLICY_DROP_OLDEST	= 0,
 	EVQ_POLICY_DROP_NEWEST	= 1,
+	EVQ_POLICY_COALESCE	= 2,
+	EVQ_POLICY_DISCONNECT	= 3,
+	EVQ_POLICY_GATE		= 4,
 };
+
+/**
+ * define EVQ_SUBSCRIBE_ACK - a record is delivered when it is acknowledged
+ *
+ * Each record that is read is in hand until EVQ_IOC_ACK, and goes back to the front of
+ * the read queue if its reader's fd is closed before. Without this flag it is delivered, and
+ * counts as acknowledged with status 0, as soon as it is read.
+ */
+#define EVQ_SUBSCRIBE_ACK		(1U << 0)
+/**
+ * define EVQ_SUBSCRIBE_KEY_EXCLUSIVE - records of one key are never in the hands
+ * of two readers; needs EVQ_SUBSCRIBE_ACK
+ */
+#define EVQ_SUBSCRIBE_KEY_EXCLUSIVE	(1U << 1)
 
 /**
  * struct evq_subscribe - make a subscription (EVQ_IOC_SUBSCRIBE)
  * @policy: one of enum evq_policy
- * @flags: 0
+ * @flags: EVQ_SUBSCRIBE_ACK, EVQ_SUBSCRIBE_KEY_EXCLUSIVE
  * @max_records: most records that may be queued, 1 to EVQ_RECORDS_MAX;
  *	0: EVQ_RECORDS_DEFAULT
  * @max_bytes: most payload bytes that may be queued or in hand, 1 to
  *	EVQ_BYTES_MAX; 0: EVQ_BYTES_DEFAULT. A payload shared with other subscriptions counts
  *	in full
  * @out_fd: returned: a subscription fd, for read(), poll() and the ioctls below
- * @reserved: 0
+ * @max_in_hand: with EVQ_SUBSCRIBE_ACK: most records in hand; while there are so
+ *	many, nothing can be read. 1 to EVQ_RECORDS_MAX; 0: as @max_records. Without
+ *	it 0
+ * @max_attempts: with EVQ_SUBSCRIBE_ACK: how often a record is delivered at
+ *	most, before it counts as lost, EVQ_LOST_POISON; 1 to EVQ_ATTEMPTS_MAX;
+ *	0: EVQ_ATTEMPTS_DEFAULT. Without it 0
+ * @wake_records: readers and pollers are woken when so many records are queued,
+ *	at most @max_records, or a gap or the end is there; 0: 1. Until then a read waits
+ * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane, at most the
+ *	queue's gate_max_ns (EACCES), at least 1; otherwise 0
+ * @subscription: returned: its number within its queue; the first is 1
  *
  * Needs EVQ_RIGHT_SUBSCRIBE. It receives nothing until something is registered.
  */
@@ -408,7 +879,68 @@ struct evq_subscribe {
 	__u32 max_records;
 	__u32 max_bytes;
 	__s32 out_fd;
-	__u32 reserved;
+	__u32 max_in_hand;
+	__u32 max_attempts;
+	__u32 wake_records;
+	__u64 gate_ns;
+	__u64 subscription;
+};
+
+/**
+ * struct evq_reader_create - a further fd of the same subscription (EVQ_IOC_READER)
+ * @flags: 0
+ * @out_fd: returned: a subscription fd
+ *
+ * Readers share the records: each goes to one of them. The fd that SUBSCRIBE
+ * returned is a reader like the others; the subscription is closed with the
+ * last. When the last reference to a reader's open file goes, what it has in
+ * hand returns to the front of the read queue, to be delivered to another. (That
+ * includes references that other processes inherited or were sent.)
+ */
+struct evq_reader_create {
+	__u32 flags;
+	__s32 out_fd;
+};
+
+/**
+ * define EVQ_ACK_STOP - the event goes to no further subscription
+ *
+ * Of a queue that is EVQ_MODE_SEQUENTIAL; of others it is ignored. What would have matched
+ * in later subscriptions is lost there, EVQ_LOST_CHAIN.
+ */
+#define EVQ_ACK_STOP		(1U << 0)
+
+/**
+ * struct evq_ack - the acknowledgement of one record
+ * @delivery: as in its struct evq_event_record
+ * @status: 0: completed; otherwise an errno, up to EVQ_STATUS_MAX: failed
+ * @flags: EVQ_ACK_STOP, or 0
+ */
+struct evq_ack {
+	__u64 delivery;
+	__u32 status;
+	__u32 flags;
+};
+
+/**
+ * struct evq_ack_many - acknowledge records (EVQ_IOC_ACK)
+ * @acks_ptr: address of an array of struct evq_ack
+ * @nr_acks: its length, 1 to EVQ_ACK_MAX
+ * @ack_size: size of an element, sizeof(struct evq_ack); a multiple of 8, at
+ *	most 4096
+ * @flags: 0
+ * @nr_taken: returned: acknowledgements taken, from the first
+ *
+ * Through any fd of the subscription. Success means that the first @nr_taken, at
+ * least one, were taken; acknowledging the rest gives the reason why no more
+ * were. The errors (EINVAL, EFAULT, E2BIG, ENOENT, ESTALE) mean that none was.
+ */
+struct evq_ack_many {
+	__u64 acks_ptr;
+	__u32 nr_acks;
+	__u32 ack_size;
+	__u32 flags;
+	__u32 nr_taken;
 };
 
 /** define EVQ_MATCH_ID - only events whose id equals @id; without it any */
@@ -421,6 +953,16 @@ struct evq_subscribe {
 #define EVQ_MATCH_PRIORITY	(1U << 3)
 
 /**
+ * define EVQ_REGISTER_REPLAY - begin with the events that the queue retains
+ *
+ * The records of retained events that match come first, in the order of their
+ * dispatch, lane after lane, flagged EVQ_RECORD_REPLAYED; then those of events
+ * dispatched since, without gap or double. They are looked up as they are read, so they take no room in
+ * the read queue; where the history moves on meanwhile, a gap says so, EVQ_LOST_HISTORY.
+ */
+#define EVQ_REGISTER_REPLAY	(1U << 0)
+
+/**
  * struct evq_register - register a callback (EVQ_IOC_REGISTER)
  * @match: which of the next fields restrict: EVQ_MATCH_ID, _TYPE, _KEY,
  *	_PRIORITY; 0: every event matches. A field that does not restrict is 0
@@ -431,14 +973,18 @@ struct evq_subscribe {
  * @type: as in struct evq_event_desc
  * @priority_min: lowest priority that matches
  * @priority_max: highest priority that matches, at least @priority_min
- * @flags: 0
+ * @flags: EVQ_REGISTER_REPLAY, or 0
  * @cookie: handed back in each record, as in epoll(7)
  * @registration: returned: number of the registration within its subscription,
  *	not used again as long as the subscription lives
- * @reserved: 0
- * @first_seq: returned: lowest sequence number that it can match. Matching is
+ * @nr_first_seqs: length of the array at @first_seqs_ptr, at most EVQ_LANES_MAX;
+ *	0: none is wanted
+ * @first_seq: returned: lowest sequence number of lane 0 that it can match,
+ *	replay apart. Matching is
  *	decided when an event is dispatched: the registration matches the events
  *	that wait in the queue now and those accepted later
+ * @first_seqs_ptr: address of an array of __u64, which gets the same of each
+ *	lane; 0 if @nr_first_seqs is. Elements beyond nr_lanes are set to 0
  */
 struct evq_register {
 	__u32 match;
@@ -451,8 +997,9 @@ struct evq_register {
 	__u32 flags;
 	__u64 cookie;
 	__u32 registration;
-	__u32 reserved;
+	__u32 nr_first_seqs;
 	__u64 first_seq;
+	__u64 first_seqs_ptr;
 };
 
 /**
@@ -472,26 +1019,45 @@ struct evq_unregister {
 /**
  * struct evq_subscription_info - limits and ledger of a subscription
  *	(EVQ_IOC_SUBSCRIPTION_INFO)
- * @policy: one of enum evq_policy
+ * @policy: as in struct evq_subscribe
+ * @flags: likewise
+ * @max_records: likewise
+ * @max_bytes: likewise
+ * @max_in_hand: likewise
+ * @max_attempts: likewise
+ * @wake_records: likewise
  * @nr_registrations: registrations it has
- * @max_records: most records queued
- * @max_bytes: most payload bytes queued
+ * @nr_readers: fds it has
+ * @disconnected: 1 if it was disconnected, otherwise 0
+ * @gate_ns: as in struct evq_subscribe
+ * @subscription: its number within its queue
  * @bytes: payload bytes queued and in hand
+ * @redelivered: records that went back to the front as their reader went away
  * @matched: records that dispatched events had for it: one for each event and
- *	each registration that matched
- * @delivered: of these, read
+ *	each registration that matched, and one for each that was replayed
+ * @delivered: of these, read, and, with EVQ_SUBSCRIBE_ACK, acknowledged
  * @queued: of these, waiting to be read
- * @in_hand: of these, being copied by a read() now
+ * @in_hand: of these, being copied by a read() now, or read and not yet
+ *	acknowledged
  * @lost: of these, lost, by cause (enum evq_lost)
  *
  * At any moment matched = delivered + queued + in_hand + the sum of lost.
  */
 struct evq_subscription_info {
 	__u32 policy;
-	__u32 nr_registrations;
+	__u32 flags;
 	__u32 max_records;
 	__u32 max_bytes;
+	__u32 max_in_hand;
+	__u32 max_attempts;
+	__u32 wake_records;
+	__u32 nr_registrations;
+	__u32 nr_readers;
+	__u32 disconnected;
+	__u64 gate_ns;
+	__u64 subscription;
 	__u64 bytes;
+	__u64 redelivered;
 	__u64 matched;
 	__u64 delivered;
 	__u64 queued;
@@ -525,11 +1091,16 @@ enum evq_record_kind {
 	EVQ_RECORD_GAP		= 2,
 };
 
+/** define EVQ_RECORD_REPLAYED - of a retained event, see EVQ_REGISTER_REPLAY */
+#define EVQ_RECORD_REPLAYED	(1U << 0)
+/** define EVQ_RECORD_REDELIVERED - a reader had it before and went away */
+#define EVQ_RECORD_REDELIVERED	(1U << 1)
+
 /**
  * struct evq_record - the header of every record
  * @size: bytes from this header to the next, a multiple of 8
  * @kind: one of enum evq_record_kind
- * @flags: 0
+ * @flags: of an event: EVQ_RECORD_REPLAYED, EVQ_RECORD_REDELIVERED
  */
 struct evq_record {
 	__u32 size;
@@ -546,7 +1117,7 @@ struct evq_record {
  * @key: as submitted
  * @time_ns: CLOCK_MONOTONIC time at which the lane accepted the event
  * @type: as submitted
- * @lane: lane that numbered the event; 0
+ * @lane: lane that numbered the event
  * @registration: number of the registration that matched
  * @priority: as submitted
  * @pid: process (thread group) that submitted it, in the reader's pid
@@ -556,7 +1127,9 @@ struct evq_record {
  * @gid: effective group, likewise
  * @data_off: offset of the payload from the start of the record
  * @data_len: length of the payload, bytes
- * @reserved: 0
+ * @attempt: how often this record was delivered, this time included: 1, 2, ...
+ * @delivery: token for EVQ_IOC_ACK, new for each attempt; 0 without
+ *	EVQ_SUBSCRIBE_ACK
  *
  * The payload is followed by zero bytes up to @head.size.
  */
@@ -576,7 +1149,8 @@ struct evq_event_record {
 	__u32 gid;
 	__u32 data_off;
 	__u32 data_len;
-	__u32 reserved;
+	__u32 attempt;
+	__u64 delivery;
 };
 
 /**
@@ -590,13 +1164,16 @@ enum evq_scope {
 	EVQ_SCOPE_QUEUE		= 1,
 };
 
+/** define EVQ_LANE_MIXED - a gap tells of losses in several lanes */
+#define EVQ_LANE_MIXED		(~0U)
+
 /**
  * struct evq_gap_record - something is missing at this place
  * @head: header; @head.kind is EVQ_RECORD_GAP
  * @first_seq: lowest sequence number that was lost here
  * @last_seq: highest sequence number that was lost here
  * @scope: one of enum evq_scope
- * @lane: lane of these numbers; 0
+ * @lane: lane of these numbers; EVQ_LANE_MIXED: of several, and then they are 0
  * @lost: how many records (of subscription scope) or events (of queue scope)
  *	were lost here, by cause (enum evq_lost)
  *
@@ -628,13 +1205,13 @@ struct evq_gap_record {
 /* any: limits and abilities */
 #define EVQ_IOC_FEATURES	_IOR(EVQ_IOC_MAGIC, 0x00, struct evq_features)
 
-/* device: a new anonymous queue */
+/* device: a new queue */
 #define EVQ_IOC_QUEUE_CREATE	_IOWR(EVQ_IOC_MAGIC, 0x10, struct evq_queue_create)
 /* queue: a further fd with fewer rights */
 #define EVQ_IOC_QUEUE_HANDLE	_IOWR(EVQ_IOC_MAGIC, 0x11, struct evq_queue_handle)
-/* queue: state and ledger */
+/* queue: state, settings and ledger */
 #define EVQ_IOC_QUEUE_INFO	_IOR(EVQ_IOC_MAGIC, 0x12, struct evq_queue_info)
-/* queue, control: change limits */
+/* queue, control: change settings */
 #define EVQ_IOC_QUEUE_SET	_IOW(EVQ_IOC_MAGIC, 0x13, struct evq_queue_set)
 /* queue, control: start, pause, drain, abort */
 #define EVQ_IOC_QUEUE_CONTROL	_IOW(EVQ_IOC_MAGIC, 0x14, struct evq_queue_control)
@@ -642,6 +1219,16 @@ struct evq_gap_record {
 #define EVQ_IOC_SUBMIT		_IOWR(EVQ_IOC_MAGIC, 0x15, struct evq_submit)
 /* queue, subscribe: a new subscription */
 #define EVQ_IOC_SUBSCRIBE	_IOWR(EVQ_IOC_MAGIC, 0x16, struct evq_subscribe)
+/* device: destroy a named queue */
+#define EVQ_IOC_QUEUE_DESTROY	_IOW(EVQ_IOC_MAGIC, 0x17, struct evq_queue_destroy)
+/* queue: state and ledger of one lane */
+#define EVQ_IOC_LANE_INFO	_IOWR(EVQ_IOC_MAGIC, 0x18, struct evq_lane_info)
+/* queue: what became of an id */
+#define EVQ_IOC_EVENT_STATE	_IOWR(EVQ_IOC_MAGIC, 0x19, struct evq_event_state)
+/* queue, control: remove events from the history */
+#define EVQ_IOC_FORGET		_IOWR(EVQ_IOC_MAGIC, 0x1a, struct evq_forget)
+/* queue, submit: a new receipts fd */
+#define EVQ_IOC_RECEIPTS	_IOWR(EVQ_IOC_MAGIC, 0x1b, struct evq_receipts_create)
 
 /* subscription: a new registration */
 #define EVQ_IOC_REGISTER	_IOWR(EVQ_IOC_MAGIC, 0x20, struct evq_register)
@@ -649,5 +1236,14 @@ struct evq_gap_record {
 #define EVQ_IOC_UNREGISTER	_IOW(EVQ_IOC_MAGIC, 0x21, struct evq_unregister)
 /* subscription: limits and ledger */
 #define EVQ_IOC_SUBSCRIPTION_INFO _IOR(EVQ_IOC_MAGIC, 0x22, struct evq_subscription_info)
+/* subscription: a further reader */
+#define EVQ_IOC_READER		_IOWR(EVQ_IOC_MAGIC, 0x23, struct evq_reader_create)
+/* subscription: acknowledge records */
+#define EVQ_IOC_ACK		_IOWR(EVQ_IOC_MAGIC, 0x24, struct evq_ack_many)
+
+/* receipts: wait for one */
+#define EVQ_IOC_RECEIPT_WAIT	_IOWR(EVQ_IOC_MAGIC, 0x30, struct evq_receipt_wait)
+/* receipts: limits and ledger */
+#define EVQ_IOC_RECEIPTS_INFO	_IOR(EVQ_IOC_MAGIC, 0x31, struct evq_receipts_info)
 
 #endif /* _UAPI_LINUX_EVQ_H */

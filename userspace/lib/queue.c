@@ -190,8 +190,9 @@ ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *ev
 int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity, uint32_t max_payload)
 {
 	struct evq_queue_set set = {
-		.capacity = capacity,
-		.max_payload = max_payload,
+		.set = (capacity ? EVQ_SET_CAPACITY : 0) |
+		       (max_payload ? EVQ_SET_MAX_PAYLOAD : 0),
+		.to = { .capacity = capacity, .max_payload = max_payload },
 	};
 
 	return ioctl(queue->fd, EVQ_IOC_QUEUE_SET, &set);

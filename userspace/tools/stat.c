@@ -92,8 +92,8 @@ static void show(const char *title, bool json, const struct evq_queue_info *info
 		 const struct evq_features *features)
 {
 	const struct field queue[] = {
-		{ "capacity", "events", info->capacity },
-		{ "max_payload", "bytes", info->max_payload },
+		{ "capacity", "events", info->settings.capacity },
+		{ "max_payload", "bytes", info->settings.max_payload },
 		{ "lanes", "", info->nr_lanes },
 		{ "subscriptions", "", info->nr_subscriptions },
 		{ "blocked", "producers", info->nr_blocked },
