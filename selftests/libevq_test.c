@@ -939,11 +939,11 @@ TEST(record_bounds)
 	event->data_off = sizeof(*event) - 8;
 	EXPECT_EQ(NULL, evq_record_event(&event->head));
 	/* The sizes of the first version, whatever the headers say. */
-	event->data_off = 88;
+	event->data_off = 96;
 	event->data_len = 0;
-	event->head.size = 88;
+	event->head.size = 96;
 	EXPECT_EQ(event, evq_record_event(&event->head));
-	event->head.size = 80;
+	event->head.size = 88;
 	EXPECT_EQ(NULL, evq_record_event(&event->head));
 	event->head.size = size;
 	event->head.kind = EVQ_RECORD_GAP;

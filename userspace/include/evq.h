@@ -196,6 +196,7 @@ static inline void evq_event_init(struct evq_event_desc *event, uint32_t type, u
 	event->type = type;
 	event->priority = priority;
 	event->flags = 0;
+	event->cookie = 0;
 	event->seq = 0;
 	event->lane = 0;
 	event->reserved = 0;

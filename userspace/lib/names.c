@@ -106,6 +106,9 @@ const char *evq_policy_name(uint32_t policy)
 	static const char *const names[] = {
 		[EVQ_POLICY_DROP_OLDEST] = "drop-oldest",
 		[EVQ_POLICY_DROP_NEWEST] = "drop-newest",
+		[EVQ_POLICY_COALESCE] = "coalesce",
+		[EVQ_POLICY_DISCONNECT] = "disconnect",
+		[EVQ_POLICY_GATE] = "gate",
 	};
 
 	return name_of(names, ARRAY_SIZE(names), policy);
@@ -119,6 +122,12 @@ const char *evq_lost_name(uint32_t cause)
 		[EVQ_LOST_UNREGISTERED] = "unregistered",
 		[EVQ_LOST_ABORTED] = "aborted",
 		[EVQ_LOST_EVICTED] = "evicted",
+		[EVQ_LOST_COALESCED] = "coalesced",
+		[EVQ_LOST_DISCONNECTED] = "disconnected",
+		[EVQ_LOST_PINNED] = "pinned",
+		[EVQ_LOST_POISON] = "poison",
+		[EVQ_LOST_CHAIN] = "chain",
+		[EVQ_LOST_HISTORY] = "history",
 	};
 
 	return name_of(names, ARRAY_SIZE(names), cause);

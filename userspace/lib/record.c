@@ -10,7 +10,7 @@
  * records have at least. Those of this library's header say nothing: the kernel
  * may be older.
  */
-#define EVENT_SIZE_V1 88
+#define EVENT_SIZE_V1 96
 #define GAP_SIZE_V1 128
 
 _Static_assert(sizeof(struct evq_event_record) >= EVENT_SIZE_V1, "event records never shrink");
