@@ -123,20 +123,58 @@ int device_open(int flags)
 	return fd;
 }
 
+int do_queue_create(const char *name, struct evq_queue_create *create)
+{
+	int device = device_open(O_RDWR);
+	int ret;
+
+	if (name) {
+		CHECK(strlen(name) <= EVQ_NAME_SIZE);
+		memset(create->name, 0, sizeof(create->name));
+		memcpy(create->name, name, strlen(name));
+	}
+	create->out_fd = -1;
+	ret = call(device, EVQ_IOC_QUEUE_CREATE, create);
+	close(device);
+	if (ret) {
+		CHECK_EQ(-1, create->out_fd);
+		return ret;
+	}
+	CHECK(create->out_fd >= 0);
+	return create->out_fd;
+}
+
 int queue_create(__u32 capacity, __u32 max_payload, __u32 flags)
 {
-	struct evq_queue_create create = {
-		.capacity = capacity,
-		.max_payload = max_payload,
-		.flags = flags,
-		.out_fd = -1,
-	};
-	int device = device_open(O_RDWR);
+	int queue = queue_create_args(.capacity = capacity,
+				      .max_payload = max_payload,
+				      .flags = flags);
 
-	CHECK_EQ(0, call(device, EVQ_IOC_QUEUE_CREATE, &create));
-	CHECK(create.out_fd >= 0);
+	CHECK(queue >= 0);
+	return queue;
+}
+
+int queue_destroy(const char *name)
+{
+	struct evq_queue_destroy destroy = { 0 };
+	int device = device_open(O_RDWR);
+	int ret;
+
+	CHECK(strlen(name) <= EVQ_NAME_SIZE);
+	memcpy(destroy.name, name, strlen(name));
+	ret = call(device, EVQ_IOC_QUEUE_DESTROY, &destroy);
 	close(device);
-	return create.out_fd;
+	return ret;
+}
+
+int queue_open(const char *name, int flags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), DEVICE "-%s", name);
+	fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 int queue_paused(__u32 capacity)
@@ -168,6 +206,13 @@ int queue_set(int queue, __u32 capacity, __u32 max_payload)
 	return call(queue, EVQ_IOC_QUEUE_SET, &set);
 }
 
+int do_queue_settings(int queue, __u32 mask, const struct evq_queue_settings *to)
+{
+	struct evq_queue_set set = { .set = mask, .to = *to };
+
+	return call(queue, EVQ_IOC_QUEUE_SET, &set);
+}
+
 int queue_control(int queue, __u32 op)
 {
 	struct evq_queue_control control = { .op = op };
@@ -193,34 +238,118 @@ struct evq_queue_info queue_info(int queue)
 	CHECK_EQ(0, call(queue, EVQ_IOC_QUEUE_INFO, &info));
 	CHECK_EQ(info.accepted,
 		 info.waiting + info.dispatched + info.evicted + info.aborted);
-	CHECK_EQ(info.accepted + 1, info.next_seq);
+	/* which is of lane 0 */
+	CHECK(info.next_seq >= 1 && info.next_seq <= info.accepted + 1);
+	if (info.nr_lanes == 1)
+		CHECK_EQ(info.accepted + 1, info.next_seq);
 	CHECK_EQ(0, info.reserved);
-	CHECK_EQ(1, info.nr_lanes);
+	CHECK_EQ(0, info.settings.reserved);
+	CHECK(info.nr_lanes >= 1 && info.nr_lanes <= EVQ_LANES_MAX);
 	CHECK(info.state <= EVQ_STATE_STOPPED);
 	if (info.state == EVQ_STATE_STOPPED)
 		CHECK_EQ(0, info.waiting);
 	return info;
 }
 
+struct evq_lane_info lane_info(int queue, __u32 lane)
+{
+	struct evq_lane_info info;
+
+	memset(&info, POISON, sizeof(info));
+	info.lane = lane;
+	CHECK_EQ(0, call(queue, EVQ_IOC_LANE_INFO, &info));
+	CHECK_EQ(lane, info.lane);
+	CHECK_EQ(info.accepted,
+		 info.waiting + info.dispatched + info.evicted + info.aborted);
+	CHECK_EQ(info.accepted + 1, info.next_seq);
+	CHECK(info.state <= EVQ_STATE_STOPPED);
+	if (info.state == EVQ_STATE_STOPPED)
+		CHECK_EQ(0, info.waiting);
+	return info;
+}
+
+int event_state(int queue, __u64 id, struct evq_event_state *state)
+{
+	int ret;
+
+	memset(state, POISON, sizeof(*state));
+	state->id = id;
+	state->flags = 0;
+	state->reserved = 0;
+	ret = call(queue, EVQ_IOC_EVENT_STATE, state);
+	if (ret)
+		return ret;
+	CHECK_EQ(id, state->id);
+	CHECK_EQ(0, state->reserved);
+	CHECK(state->nr_events >= 1);
+	CHECK(state->seq >= 1);
+	CHECK(state->lane < EVQ_LANES_MAX);
+	CHECK(state->completed + state->failed <= state->callbacks);
+	switch (state->status) {
+	case EVQ_EVENT_PENDING:
+		CHECK_EQ(0, state->completed + state->failed);
+		break;
+	case EVQ_EVENT_DISPATCHED:
+		CHECK(state->completed + state->failed < state->callbacks);
+		break;
+	default:
+		CHECK_EQ(EVQ_EVENT_COMPLETE, state->status);
+		CHECK_EQ(state->callbacks, state->completed + state->failed);
+	}
+	return 0;
+}
+
+long forget(int queue, __u64 id)
+{
+	struct evq_forget forget = {
+		.id = id,
+		.flags = id ? 0 : EVQ_FORGET_ALL,
+		.nr_forgotten = ~0ULL,
+	};
+	int ret = call(queue, EVQ_IOC_FORGET, &forget);
+
+	return ret ? ret : (long)forget.nr_forgotten;
+}
+
+static int do_submit(int queue, struct evq_submit *s)
+{
+	int ret;
+
+	s->nr_taken = 0xa5a5a5a5;
+	ret = call(queue, EVQ_IOC_SUBMIT, s);
+	if (ret) {
+		CHECK_EQ(0xa5a5a5a5, s->nr_taken);
+		return ret;
+	}
+	CHECK(s->nr_taken >= 1 && s->nr_taken <= s->nr_events);
+	return s->nr_taken;
+}
+
 int submit(int queue, struct evq_event_desc *events, __u32 nr_events,
 	   __u32 flags, __u64 deadline_ns)
 {
-	struct evq_submit s = {
-		.events_ptr = (uintptr_t)events,
-		.nr_events = nr_events,
-		.event_size = sizeof(*events),
-		.deadline_ns = deadline_ns,
-		.flags = flags,
-		.nr_taken = 0xa5a5a5a5,
-	};
-	int ret = call(queue, EVQ_IOC_SUBMIT, &s);
+	return do_submit(queue, &(struct evq_submit){
+					.events_ptr = (uintptr_t)events,
+					.nr_events = nr_events,
+					.event_size = sizeof(*events),
+					.deadline_ns = deadline_ns,
+					.flags = flags,
+				});
+}
 
-	if (ret) {
-		CHECK_EQ(0xa5a5a5a5, s.nr_taken);
-		return ret;
-	}
-	CHECK(s.nr_taken >= 1 && s.nr_taken <= nr_events);
-	return s.nr_taken;
+int submit_tracked(int queue, int receipts, struct evq_event_desc *events,
+		   __u32 nr_events, __u32 flags, __u64 deadline_ns)
+{
+	for (__u32 i = 0; i < nr_events; i++)
+		events[i].flags |= EVQ_EVENT_TRACKED;
+	return do_submit(queue, &(struct evq_submit){
+					.events_ptr = (uintptr_t)events,
+					.nr_events = nr_events,
+					.event_size = sizeof(*events),
+					.deadline_ns = deadline_ns,
+					.flags = flags | EVQ_SUBMIT_RECEIPTS,
+					.receipts_fd = receipts,
+				});
 }
 
 void submit_ids(int queue, __u64 id, __u32 nr)
@@ -259,20 +388,168 @@ bool payload_is(const void *data, size_t len, __u64 id)
 	return true;
 }
 
+/* Receipts */
+
+int receipts_create(int queue, __u32 capacity)
+{
+	struct evq_receipts_create create = { .capacity = capacity, .out_fd = -1 };
+	int ret = call(queue, EVQ_IOC_RECEIPTS, &create);
+
+	if (ret) {
+		CHECK_EQ(-1, create.out_fd);
+		return ret;
+	}
+	CHECK(create.out_fd >= 0);
+	return create.out_fd;
+}
+
+void check_receipt(const struct evq_receipt *receipt)
+{
+	CHECK(receipt->seq >= 1);
+	CHECK(receipt->lane < EVQ_LANES_MAX);
+	CHECK(receipt->status <= EVQ_STATUS_MAX);
+	CHECK_EQ(receipt->callbacks, receipt->completed + receipt->failed);
+	CHECK_EQ(0, receipt->flags & ~EVQ_RECEIPT_STOPPED);
+	/* One without a status has no failures, and names nobody who failed. */
+	if (!receipt->status)
+		CHECK_EQ(0, receipt->failed);
+	if (!receipt->status && !receipt->flags) {
+		CHECK_EQ(0, receipt->subscription);
+		CHECK_EQ(0, receipt->registration);
+		CHECK_EQ(0, receipt->pid);
+	}
+	if (receipt->failed)
+		CHECK(receipt->status && receipt->subscription);
+}
+
+int receipts_read(int receipts, struct evq_receipt *to, __u32 nr)
+{
+	ssize_t n;
+
+	memset(to, POISON, nr * sizeof(*to));
+	n = read(receipts, to, nr * sizeof(*to));
+	if (n < 0)
+		return -errno;
+	CHECK(n > 0);
+	CHECK_EQ(0, n % sizeof(*to));
+	n /= sizeof(*to);
+	CHECK((size_t)n <= nr);
+	for (ssize_t i = 0; i < n; i++)
+		check_receipt(&to[i]);
+	return n;
+}
+
+int receipt_wait(int receipts, __u32 lane, __u64 seq, __u64 deadline_ns,
+		 struct evq_receipt *to)
+{
+	struct evq_receipt_wait wait = {
+		.seq = seq,
+		.deadline_ns = deadline_ns,
+		.lane = lane,
+	};
+	int ret;
+
+	memset(&wait.receipt, POISON, sizeof(wait.receipt));
+	ret = call(receipts, EVQ_IOC_RECEIPT_WAIT, &wait);
+	if (ret)
+		return ret;
+	if (seq) {
+		check_receipt(&wait.receipt);
+		CHECK_EQ(seq, wait.receipt.seq);
+		CHECK_EQ(lane, wait.receipt.lane);
+	} else {
+		static const struct evq_receipt none;
+
+		CHECK(!memcmp(&none, &wait.receipt, sizeof(none)));
+	}
+	if (to)
+		*to = wait.receipt;
+	return 0;
+}
+
+void receipts_settle(int receipts)
+{
+	CHECK_EQ(0, receipt_wait(receipts, 0, 0, patience_ns(), NULL));
+}
+
+struct evq_receipts_info receipts_info(int receipts)
+{
+	struct evq_receipts_info info;
+
+	memset(&info, POISON, sizeof(info));
+	CHECK_EQ(0, call(receipts, EVQ_IOC_RECEIPTS_INFO, &info));
+	CHECK_EQ(0, info.reserved);
+	CHECK(info.outstanding + info.ready <= info.capacity);
+	return info;
+}
+
 /* Subscriptions */
+
+int do_subscribe(int queue, struct evq_subscribe *subscribe)
+{
+	int ret;
+
+	subscribe->out_fd = -1;
+	ret = call(queue, EVQ_IOC_SUBSCRIBE, subscribe);
+	if (ret) {
+		CHECK_EQ(-1, subscribe->out_fd);
+		return ret;
+	}
+	CHECK(subscribe->out_fd >= 0);
+	return subscribe->out_fd;
+}
 
 int subscribe(int queue, __u32 policy, __u32 max_records, __u32 max_bytes)
 {
-	struct evq_subscribe s = {
-		.policy = policy,
-		.max_records = max_records,
-		.max_bytes = max_bytes,
-		.out_fd = -1,
-	};
+	int sub = subscribe_args(queue, .policy = policy,
+				 .max_records = max_records,
+				 .max_bytes = max_bytes);
 
-	CHECK_EQ(0, call(queue, EVQ_IOC_SUBSCRIBE, &s));
-	CHECK(s.out_fd >= 0);
-	return s.out_fd;
+	CHECK(sub >= 0);
+	return sub;
+}
+
+int reader_create(int sub)
+{
+	struct evq_reader_create create = { .out_fd = -1 };
+	int ret = call(sub, EVQ_IOC_READER, &create);
+
+	if (ret) {
+		CHECK_EQ(-1, create.out_fd);
+		return ret;
+	}
+	CHECK(create.out_fd >= 0);
+	return create.out_fd;
+}
+
+int ack_many(int sub, const struct evq_ack *acks, __u32 nr)
+{
+	struct evq_ack_many many = {
+		.acks_ptr = (uintptr_t)acks,
+		.nr_acks = nr,
+		.ack_size = sizeof(*acks),
+		.nr_taken = 0xa5a5a5a5,
+	};
+	int ret = call(sub, EVQ_IOC_ACK, &many);
+
+	if (ret) {
+		CHECK_EQ(0xa5a5a5a5, many.nr_taken);
+		return ret;
+	}
+	CHECK(many.nr_taken >= 1 && many.nr_taken <= nr);
+	return many.nr_taken;
+}
+
+int ack(int sub, __u64 delivery, __u32 status, __u32 flags)
+{
+	struct evq_ack one = {
+		.delivery = delivery,
+		.status = status,
+		.flags = flags,
+	};
+	int ret = ack_many(sub, &one, 1);
+
+	return ret < 0 ? ret : 0;
 }
 
 int subscribe_all(int queue)
@@ -300,6 +577,19 @@ int unregister(int sub, __u32 registration)
 	return call(sub, EVQ_IOC_UNREGISTER, &u);
 }
 
+/* Whose loss it is; -1 for a cause that does not exist. */
+static int cause_scope(int cause)
+{
+	switch (cause) {
+	case EVQ_LOST_ABORTED:
+	case EVQ_LOST_EVICTED:
+	case EVQ_LOST_HISTORY:
+		return EVQ_SCOPE_QUEUE;
+	default:
+		return cause < EVQ_LOST_HISTORY ? EVQ_SCOPE_SUBSCRIPTION : -1;
+	}
+}
+
 struct evq_subscription_info subscription_info(int sub)
 {
 	struct evq_subscription_info info;
@@ -313,9 +603,12 @@ struct evq_subscription_info subscription_info(int sub)
 	CHECK_EQ(info.matched,
 		 info.delivered + info.queued + info.in_hand + lost);
 	/* events of queue scope were never matched */
-	for (i = EVQ_LOST_ABORTED; i < EVQ_LOST_SLOTS; i++)
-		CHECK_EQ(0, info.lost[i]);
-	CHECK(info.queued <= info.max_records);
+	for (i = 0; i < EVQ_LOST_SLOTS; i++)
+		if (cause_scope(i) != EVQ_SCOPE_SUBSCRIPTION)
+			CHECK_EQ(0, info.lost[i]);
+	/* what a reader gives back finds room whether or not it is full */
+	CHECK(info.queued <= info.max_records + info.redelivered);
+	CHECK(info.disconnected <= 1);
 	return info;
 }
 
@@ -341,7 +634,15 @@ static void check_event(const struct evq_event_record *event)
 		CHECK_EQ(0, p[i]);
 	CHECK(event->seq >= 1);
 	CHECK(event->priority < EVQ_LEVELS);
+	CHECK(event->lane < EVQ_LANES_MAX);
 	CHECK(event->attempt >= 1);
+	CHECK_EQ(0, event->head.flags &
+		 ~(EVQ_RECORD_REPLAYED | EVQ_RECORD_REDELIVERED));
+	CHECK_EQ(event->attempt > 1,
+		 !!(event->head.flags & EVQ_RECORD_REDELIVERED));
+	/* Only what is to be acknowledged comes twice. */
+	if (event->attempt > 1)
+		CHECK(event->delivery);
 	CHECK(event->time_ns <= now_ns());
 }
 
@@ -351,17 +652,18 @@ static void check_gap(const struct evq_gap_record *gap)
 	int i;
 
 	CHECK_EQ(sizeof(*gap), gap->head.size);
-	CHECK(gap->first_seq >= 1);
-	CHECK(gap->first_seq <= gap->last_seq);
+	CHECK_EQ(0, gap->head.flags);
 	CHECK(gap->scope <= EVQ_SCOPE_QUEUE);
-	CHECK_EQ(0, gap->lane);
+	if (gap->lane == EVQ_LANE_MIXED) {
+		CHECK_EQ(0, gap->first_seq);
+		CHECK_EQ(0, gap->last_seq);
+	} else {
+		CHECK(gap->lane < EVQ_LANES_MAX);
+		CHECK(gap->first_seq >= 1);
+		CHECK(gap->first_seq <= gap->last_seq);
+	}
 	for (i = 0; i < EVQ_LOST_SLOTS; i++) {
-		__u32 scope = i >= EVQ_LOST_ABORTED ? EVQ_SCOPE_QUEUE :
-						      EVQ_SCOPE_SUBSCRIPTION;
-
-		if (scope != gap->scope)
-			CHECK_EQ(0, gap->lost[i]);
-		if (i > EVQ_LOST_EVICTED)
+		if (cause_scope(i) != (int)gap->scope)
 			CHECK_EQ(0, gap->lost[i]);
 		lost += gap->lost[i];
 	}
@@ -379,7 +681,6 @@ void check_records(const void *buf, size_t len)
 		CHECK(rec->size >= sizeof(*rec));
 		CHECK_EQ(0, rec->size % 8);
 		CHECK(rec->size <= left);
-		CHECK_EQ(0, rec->flags);
 		if (rec->kind == EVQ_RECORD_EVENT)
 			check_event((const void *)rec);
 		else if (rec->kind == EVQ_RECORD_GAP)
@@ -502,6 +803,14 @@ void reader_eof(struct reader *r)
 {
 	CHECK(!reader_next(r));
 	CHECK(poll_now(r->fd, POLLIN) & POLLHUP);
+}
+
+void reader_disconnected(struct reader *r)
+{
+	CHECK_EQ(r->len, r->at);
+	CHECK_EQ(POLLHUP | POLLERR, poll_now(r->fd, 0));
+	CHECK_EQ(-ENOTCONN, read_records(r->fd, r->buf, r->size));
+	CHECK_EQ(1, subscription_info(r->fd).disconnected);
 }
 
 void reader_settle(struct reader *r)

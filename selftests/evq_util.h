@@ -107,12 +107,34 @@ int device_open(int flags);
 int queue_create(__u32 capacity, __u32 max_payload, __u32 flags);
 int queue_paused(__u32 capacity);
 int queue_running(__u32 capacity);
+
+/* queue_create_args(.capacity = 4, .nr_lanes = 2): a queue fd, or a negative errno */
+#define queue_create_args(...) \
+	do_queue_create(NULL, &(struct evq_queue_create){ __VA_ARGS__ })
+/* queue_create_named("x", .mode = 0600): the same of a queue with this name */
+#define queue_create_named(name, ...) \
+	do_queue_create(name, &(struct evq_queue_create){ __VA_ARGS__ })
+int do_queue_create(const char *name, struct evq_queue_create *create);
+int queue_destroy(const char *name);
+/* Opens /dev/evq-NAME; a negative errno if that fails. */
+int queue_open(const char *name, int flags);
+
 int queue_handle(int queue, __u32 rights);
 int queue_set(int queue, __u32 capacity, __u32 max_payload);
+/* queue_settings(queue, EVQ_SET_HISTORY, .history_events = 8): 0 or a negative errno */
+#define queue_settings(queue, mask, ...) \
+	do_queue_settings(queue, mask,   \
+			  &(struct evq_queue_settings){ __VA_ARGS__ })
+int do_queue_settings(int queue, __u32 mask, const struct evq_queue_settings *to);
 int queue_control(int queue, __u32 op);
 int queue_drain(int queue, __u64 deadline_ns);
 /* Also checks that the ledger adds up. */
 struct evq_queue_info queue_info(int queue);
+struct evq_lane_info lane_info(int queue, __u32 lane);
+/* What became of the id; a negative errno if there is no such event. */
+int event_state(int queue, __u64 id, struct evq_event_state *state);
+/* How many events the history forgot; id 0: all of them. */
+long forget(int queue, __u64 id);
 
 /* Returns how many were taken. */
 int submit(int queue, struct evq_event_desc *events, __u32 nr_events,
@@ -127,6 +149,17 @@ int submit(int queue, struct evq_event_desc *events, __u32 nr_events,
 	submit(queue, &(struct evq_event_desc){ __VA_ARGS__ }, 1, \
 	       EVQ_SUBMIT_NONBLOCK, 0)
 
+/* The same as submit(), each event tracked; their cookies are the caller's. */
+int submit_tracked(int queue, int receipts, struct evq_event_desc *events,
+		   __u32 nr_events, __u32 flags, __u64 deadline_ns);
+
+/* track_event(queue, receipts, .id = 1, .cookie = 2): one, waiting for room */
+#define track_event(queue, receipts, ...)        \
+	submit_tracked(queue, receipts,          \
+		       &(struct evq_event_desc){ \
+			       __VA_ARGS__ },    \
+		       1, 0, 0)
+
 /* Submits @nr events with the ids @id, @id + 1, ... */
 void submit_ids(int queue, __u64 id, __u32 nr);
 
@@ -139,9 +172,30 @@ void await_blocked(int queue, __u32 nr);
 void payload_fill(void *data, size_t len, __u64 id);
 bool payload_is(const void *data, size_t len, __u64 id);
 
+/* Receipts */
+
+/* A receipts fd, or a negative errno */
+int receipts_create(int queue, __u32 capacity);
+/* Takes up to @nr; how many there were, or a negative errno. Checks each. */
+int receipts_read(int receipts, struct evq_receipt *to, __u32 nr);
+int receipt_wait(int receipts, __u32 lane, __u64 seq, __u64 deadline_ns,
+		 struct evq_receipt *to);
+/* Waits until no receipt is outstanding. */
+void receipts_settle(int receipts);
+/* Also checks that no more are there than may be. */
+struct evq_receipts_info receipts_info(int receipts);
+/* Checks all that can be said about any receipt. */
+void check_receipt(const struct evq_receipt *receipt);
+
 /* Subscriptions */
 
 int subscribe(int queue, __u32 policy, __u32 max_records, __u32 max_bytes);
+/* subscribe_args(queue, .flags = EVQ_SUBSCRIBE_ACK): a subscription fd, or a negative errno */
+#define subscribe_args(queue, ...) \
+	do_subscribe(queue, &(struct evq_subscribe){ __VA_ARGS__ })
+int do_subscribe(int queue, struct evq_subscribe *subscribe);
+/* A further fd of the same subscription, or a negative errno */
+int reader_create(int sub);
 /* A subscription to everything, with room for a great many records. */
 int subscribe_all(int queue);
 
@@ -152,6 +206,11 @@ __u32 do_register(int sub, struct evq_register *reg);
 int unregister(int sub, __u32 registration);
 /* Also checks that the ledger adds up. */
 struct evq_subscription_info subscription_info(int sub);
+
+/* 0 or a negative errno */
+int ack(int sub, __u64 delivery, __u32 status, __u32 flags);
+/* How many were taken, or a negative errno */
+int ack_many(int sub, const struct evq_ack *acks, __u32 nr);
 
 /* Reading */
 
@@ -192,6 +251,8 @@ void reader_ids(struct reader *r, __u64 id, __u32 nr);
 void reader_empty(struct reader *r);
 /* The end of file must come next, with POLLHUP. */
 void reader_eof(struct reader *r);
+/* The subscription must have been disconnected, and all be read. */
+void reader_disconnected(struct reader *r);
 /* What was taken must be what the subscription says; nothing may be left. */
 void reader_settle(struct reader *r);
 /* Takes all there is until the end of file. */
