@@ -164,6 +164,8 @@ static void fill(struct world *w, enum command c, union argument *a)
 		a->unregister.registration = w->registration;
 		break;
 	case QUEUE_SET:
+		a->set.set = EVQ_SET_CAPACITY;
+		a->set.to.capacity = 1024;
 		break;
 	default:
 		/* Nothing goes in; what comes out must be all of it. */
@@ -504,17 +506,14 @@ VARIANT_FIELD(QUEUE_HANDLE, evq_queue_handle, flags, 0);
 VARIANT_FIELD(QUEUE_HANDLE, evq_queue_handle, reserved, 0);
 VARIANT_FIELD(QUEUE_HANDLE, evq_queue_handle, rights, RIGHTS_ALL);
 VARIANT_FIELD(QUEUE_SET, evq_queue_set, flags, 0);
-VARIANT_FIELD(QUEUE_SET, evq_queue_set, reserved, 0);
 VARIANT_FIELD(QUEUE_CONTROL, evq_queue_control, flags, 0);
 VARIANT_FIELD(SUBMIT, evq_submit, flags,
 	      EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS);
 VARIANT_FIELD(SUBSCRIBE, evq_subscribe, flags, 0);
-VARIANT_FIELD(SUBSCRIBE, evq_subscribe, reserved, 0);
 VARIANT_FIELD(REGISTER, evq_register, match,
 	      EVQ_MATCH_ID | EVQ_MATCH_TYPE | EVQ_MATCH_KEY |
 		      EVQ_MATCH_PRIORITY);
 VARIANT_FIELD(REGISTER, evq_register, flags, 0);
-VARIANT_FIELD(REGISTER, evq_register, reserved, 0);
 VARIANT_FIELD(UNREGISTER, evq_unregister, flags, 0);
 
 FIXTURE_SETUP(field)
@@ -606,17 +605,24 @@ TEST_F(values, queue_handle)
 
 TEST_F(values, queue_set)
 {
-	REFUSED(EINVAL, QUEUE_SET, a->set.capacity = EVQ_CAPACITY_MAX + 1);
-	REFUSED(EINVAL, QUEUE_SET, a->set.capacity = ~0U);
-	REFUSED(EINVAL, QUEUE_SET, a->set.max_payload = EVQ_PAYLOAD_MAX + 1);
-	REFUSED(EINVAL, QUEUE_SET, a->set.max_payload = ~0U);
+	REFUSED(EINVAL, QUEUE_SET, a->set.set = 0; a->set.to.capacity = 0);
+	REFUSED(EINVAL, QUEUE_SET, a->set.to.capacity = 0);
+	REFUSED(EINVAL, QUEUE_SET, a->set.to.capacity = EVQ_CAPACITY_MAX + 1);
+	REFUSED(EINVAL, QUEUE_SET, a->set.to.capacity = ~0U);
+	/* what is not named is zero */
+	REFUSED(EINVAL, QUEUE_SET, a->set.to.max_payload = 1);
 	/* One good and one bad change nothing either. */
-	REFUSED(EINVAL, QUEUE_SET, a->set.capacity = 7;
-		a->set.max_payload = ~0U);
-	ACCEPTED(QUEUE_SET, a->set.capacity = EVQ_CAPACITY_MAX);
-	ACCEPTED(QUEUE_SET, a->set.max_payload = EVQ_PAYLOAD_MAX);
-	ACCEPTED(QUEUE_SET, a->set.capacity = 1);
-	ACCEPTED(QUEUE_SET, a->set.max_payload = 1);
+	REFUSED(EINVAL, QUEUE_SET, a->set.set |= EVQ_SET_MAX_PAYLOAD);
+	REFUSED(EINVAL, QUEUE_SET, a->set.set |= EVQ_SET_MAX_PAYLOAD;
+		a->set.to.max_payload = EVQ_PAYLOAD_MAX + 1);
+	REFUSED(EINVAL, QUEUE_SET, a->set.set |= EVQ_SET_MAX_PAYLOAD;
+		a->set.to.max_payload = ~0U);
+	ACCEPTED(QUEUE_SET, a->set.to.capacity = EVQ_CAPACITY_MAX);
+	ACCEPTED(QUEUE_SET, a->set.to.capacity = 1);
+	ACCEPTED(QUEUE_SET, a->set.set |= EVQ_SET_MAX_PAYLOAD;
+		 a->set.to.max_payload = EVQ_PAYLOAD_MAX);
+	ACCEPTED(QUEUE_SET, a->set.set |= EVQ_SET_MAX_PAYLOAD;
+		 a->set.to.max_payload = 1);
 }
 
 TEST_F(values, queue_control)
@@ -638,21 +644,21 @@ TEST_F(values, submit)
 	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = ~0U);
 	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 0);
 	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 8);
-	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 48);
-	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 55);
-	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 57);
-	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 60);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 56);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 63);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 65);
+	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 68);
 	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 4104);
 	REFUSED(EINVAL, SUBMIT, a->submit.event_size = 0xfffffff8);
-	/* 56 * 0x4924925 is 280 in 32 bits, 8 * 0x20000001 is 8. */
-	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = 0x4924925);
+	/* 64 * 0x4000001 is 64 in 32 bits, 8 * 0x20000001 is 8. */
+	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = 0x4000001);
 	REFUSED(EINVAL, SUBMIT, a->submit.nr_events = 0x20000001;
 		a->submit.event_size = 8);
 	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = 0);
 	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = 8);
 	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = KERNEL_ADDRESS);
 	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL);
-	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL - 55);
+	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL - 63);
 	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = 0xa5a5a5a5a5a5a5a5);
 	/* An array of 1024 that wraps around the end of memory */
 	REFUSED(EFAULT, SUBMIT, a->submit.events_ptr = ~0ULL - 4095;
@@ -674,7 +680,7 @@ TEST_F(values, submit_limit)
 TEST_F(values, event_size)
 {
 	static char array[2 * 4096];
-	__u32 sizes[] = { 56, 64, 72, 4088, 4096 };
+	__u32 sizes[] = { 64, 72, 80, 4088, 4096 };
 	__u64 accepted;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -714,7 +720,7 @@ TEST_F(values, subscribe)
 {
 	ACCEPTED(SUBSCRIBE, a->subscribe.policy = EVQ_POLICY_DROP_NEWEST);
 	REFUSED(EINVAL, SUBSCRIBE,
-		a->subscribe.policy = EVQ_POLICY_DROP_NEWEST + 1);
+		a->subscribe.policy = EVQ_POLICY_GATE + 1);
 	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.policy = ~0U);
 	ACCEPTED(SUBSCRIBE, a->subscribe.max_records = 1);
 	ACCEPTED(SUBSCRIBE, a->subscribe.max_records = EVQ_RECORDS_MAX);
@@ -923,7 +929,7 @@ TEST_F(values, descriptions_cannot_be_read)
 
 	EXPECT_EQ(-EFAULT, submit(queue, second, 1, 0, 0));
 	EXPECT_EQ(-EFAULT, submit(queue, (void *)(edge - 8), 1, 0, 0));
-	EXPECT_EQ(-EFAULT, submit(queue, (void *)(edge - 55), 1, 0, 0));
+	EXPECT_EQ(-EFAULT, submit(queue, (void *)(edge - 63), 1, 0, 0));
 	EXPECT_TRUE(unchanged(w, &before));
 	/* What was taken is what is said to be taken. */
 	taken = submit(queue, second - 1, 2, 0, 0);
@@ -1075,7 +1081,10 @@ static int opens_without_control(void *arg)
 {
 	int before = *(int *)arg;
 	struct evq_queue_control control = { .op = EVQ_CONTROL_PAUSE };
-	struct evq_queue_set set = { .capacity = 1 };
+	struct evq_queue_set set = {
+		.set = EVQ_SET_CAPACITY,
+		.to.capacity = 1,
+	};
 	int fd = device_open(O_RDWR);
 
 	CHECK_EQ(EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE, queue_info(fd).rights);
@@ -1085,7 +1094,7 @@ static int opens_without_control(void *arg)
 	CHECK_EQ(RIGHTS_ALL, queue_info(queue_running(1)).rights);
 	/* Rights are the open file's: one opened before still has them. */
 	CHECK_EQ(RIGHTS_ALL, queue_info(before).rights);
-	CHECK_EQ(0, queue_set(before, 0, 0));
+	CHECK_EQ(0, queue_set(before, EVQ_CAPACITY_DEFAULT, 0));
 	return 0;
 }
 
@@ -1243,7 +1252,7 @@ static bool fdinfo_number(int fd, const char *name, __u64 *value)
 								 \
 		ASSERT_TRUE(fdinfo_number(fd, #name, &value))    \
 		TH_LOG("no %s", #name);                          \
-		EXPECT_EQ(info.name, value) TH_LOG("%s", #name); \
+		EXPECT_EQ((info).name, value) TH_LOG("%s", #name); \
 	} while (0)
 
 TEST_F(values, fdinfo)
@@ -1257,7 +1266,7 @@ TEST_F(values, fdinfo)
 	FDINFO(queue, qi, dispatched);
 	FDINFO(queue, qi, evicted);
 	FDINFO(queue, qi, aborted);
-	FDINFO(queue, qi, capacity);
+	FDINFO(queue, qi.settings, capacity);
 
 	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
 	queue_settle(queue);

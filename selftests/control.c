@@ -120,7 +120,7 @@ TEST_F(control, stopped)
 	EXPECT_TRUE(poll_now(self->queue, POLLOUT) & POLLHUP);
 	/* its limits may still be changed, its subscriptions too */
 	EXPECT_EQ(0, queue_set(self->queue, 7, 8));
-	EXPECT_EQ(7, queue_info(self->queue).capacity);
+	EXPECT_EQ(7, queue_info(self->queue).settings.capacity);
 	register_for(self->sub, .cookie = 2);
 	reader_eof(&self->r);
 	/* the end of the file is there each time */

@@ -154,7 +154,7 @@ TEST_F(fdpass, control_only)
 	send_fd(self->socks[0], queue_handle(self->queue, EVQ_RIGHT_CONTROL));
 	child_ok(pid);
 	EXPECT_EQ(EVQ_STATE_PAUSED, queue_info(self->queue).state);
-	EXPECT_EQ(5, queue_info(self->queue).capacity);
+	EXPECT_EQ(5, queue_info(self->queue).settings.capacity);
 }
 
 static int reads(void *arg)

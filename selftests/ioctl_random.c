@@ -79,6 +79,7 @@ static void odd_argument(unsigned int cmd, void *arg)
 			if (random_below(4)) {
 				e[i].flags = 0;
 				e[i].reserved = 0;
+				e[i].cookie = 0;
 			}
 		}
 		s->events_ptr = random_below(2) ? (uintptr_t)room :
@@ -86,6 +87,8 @@ static void odd_argument(unsigned int cmd, void *arg)
 		if (random_below(4)) {
 			s->event_size = sizeof(*e);
 			s->flags &= 3;
+			s->receipts_fd = 0;
+			s->reserved = 0;
 		}
 	} else if (cmd == EVQ_IOC_REGISTER && random_below(2)) {
 		r->match = 0;
@@ -95,7 +98,8 @@ static void odd_argument(unsigned int cmd, void *arg)
 		r->priority_min = 0;
 		r->priority_max = 0;
 		r->flags = 0;
-		r->reserved = 0;
+		r->nr_first_seqs = 0;
+		r->first_seqs_ptr = 0;
 	}
 }
 

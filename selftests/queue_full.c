@@ -79,7 +79,7 @@ TEST(refused_when_opened_with_o_nonblock)
 	while (submit_event(device, .id = 1) == 1)
 		accepted++;
 	EXPECT_EQ(-EAGAIN, submit_event(device, .id = 1));
-	EXPECT_EQ(before.capacity - before.waiting, accepted);
+	EXPECT_EQ(before.settings.capacity - before.waiting, accepted);
 	ASSERT_EQ(0, queue_control(device, EVQ_CONTROL_START));
 	queue_settle(device);
 	EXPECT_EQ(1, submit_event(device, .id = 1));
@@ -410,7 +410,7 @@ TEST(capacity_lowered_loses_nothing)
 
 	ASSERT_EQ(0, queue_set(queue, 4, 0));
 	EXPECT_EQ(8, queue_info(queue).waiting);
-	EXPECT_EQ(4, queue_info(queue).capacity);
+	EXPECT_EQ(4, queue_info(queue).settings.capacity);
 	EXPECT_EQ(-EAGAIN, try_event(queue, .id = 9));
 	/* More, but still not enough */
 	ASSERT_EQ(0, queue_set(queue, 8, 0));
@@ -432,7 +432,7 @@ TEST(payload_limit_changes)
 	EXPECT_EQ(-EMSGSIZE,
 		  try_event(queue, .data_ptr = (uintptr_t)data, .data_len = 9));
 	ASSERT_EQ(0, queue_set(queue, 0, EVQ_PAYLOAD_MAX));
-	EXPECT_EQ(16, queue_info(queue).capacity);
+	EXPECT_EQ(16, queue_info(queue).settings.capacity);
 	EXPECT_EQ(1, try_event(queue, .data_ptr = (uintptr_t)data,
 			       .data_len = EVQ_PAYLOAD_MAX));
 	/* what has been accepted stays */
