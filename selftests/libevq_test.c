@@ -12,6 +12,20 @@
 
 #define BIG (1024 * 1024)
 
+#define create_queue(...) \
+	evq_queue_create(NULL, &(struct evq_queue_options){ __VA_ARGS__ }, \
+			 sizeof(struct evq_queue_options))
+#define subscribe_with(queue, ...) \
+	evq_queue_subscribe(queue, &(struct evq_subscription_options){ __VA_ARGS__ }, \
+			    sizeof(struct evq_subscription_options))
+
+static int set_capacity(struct evq_queue *queue, uint32_t capacity)
+{
+	struct evq_queue_settings to = { .capacity = capacity };
+
+	return evq_queue_set(queue, EVQ_SET_CAPACITY, &to, sizeof(to));
+}
+
 FIXTURE(lib)
 {
 	struct evq_queue *queue;
@@ -20,9 +34,9 @@ FIXTURE(lib)
 
 FIXTURE_SETUP(lib)
 {
-	self->queue = evq_queue_create(NULL, 0, BIG, 0);
+	self->queue = create_queue(.max_payload = BIG);
 	ASSERT_NE(NULL, self->queue);
-	self->sub = evq_queue_subscribe(self->queue, 0, 0, 0);
+	self->sub = evq_queue_subscribe(self->queue, NULL, 0);
 	ASSERT_NE(NULL, self->sub);
 }
 
@@ -144,7 +158,7 @@ TEST_F(lib, kinds_of_fd)
 	EXPECT_EQ(NULL, evq_subscription_from_fd(evq_queue_get_fd(self->queue)));
 	EXPECT_EQ(ENOTTY, errno);
 	/* Only a device makes queues. */
-	EXPECT_EQ(NULL, evq_queue_create(self->queue, 0, 0, 0));
+	EXPECT_EQ(NULL, evq_queue_create(self->queue, NULL, 0));
 	EXPECT_EQ(ENOTTY, errno);
 }
 
@@ -154,7 +168,7 @@ TEST_F(lib, handle_has_fewer_rights)
 
 	ASSERT_NE(NULL, handle);
 	EXPECT_EQ(0, evq_queue_submit(handle, 0, 0, 0, "x", 1));
-	EXPECT_EQ(NULL, evq_queue_subscribe(handle, 0, 0, 0));
+	EXPECT_EQ(NULL, evq_queue_subscribe(handle, NULL, 0));
 	EXPECT_EQ(EACCES, errno);
 	EXPECT_EQ(-1, evq_queue_pause(handle));
 	EXPECT_EQ(EACCES, errno);
@@ -194,7 +208,7 @@ TEST_F(lib, passed_over_a_socket)
 	queue = evq_queue_from_fd(fd);
 	ASSERT_NE(NULL, queue);
 	EXPECT_EQ(fd, evq_queue_get_fd(queue));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
 	send_texts(queue, 0, 2);
 	EXPECT_EQ(2, evq_subscription_dispatch(self->sub));
 	EXPECT_STREQ("text 1", seen.payload);
@@ -212,7 +226,7 @@ TEST_F(lib, submit_more_than_one_call_takes)
 
 	ASSERT_NE(NULL, events);
 	ASSERT_EQ(0, evq_queue_pause(self->queue));
-	ASSERT_EQ(0, evq_queue_set_limits(self->queue, nr - 100, 0));
+	ASSERT_EQ(0, set_capacity(self->queue, nr - 100));
 	for (size_t i = 0; i < nr; i++)
 		evq_event_init(&events[i], i, 0, 0, NULL, 0);
 	ASSERT_EQ(nr - 100, evq_queue_submit_many(self->queue, events, nr, sizeof(*events),
@@ -247,7 +261,7 @@ TEST_F(lib, submit_elements_of_another_age)
 
 	ASSERT_NE(NULL, events);
 	ASSERT_EQ(0, evq_queue_pause(self->queue));
-	ASSERT_EQ(0, evq_queue_set_limits(self->queue, nr, 0));
+	ASSERT_EQ(0, set_capacity(self->queue, nr));
 	for (size_t i = 0; i < nr; i++)
 		evq_event_init(&events[i].event, i, 0, 0, "x", 1);
 	ASSERT_EQ(nr, evq_queue_submit_many(self->queue, &events->event, nr, sizeof(*events),
@@ -272,7 +286,9 @@ TEST_F(lib, submit_elements_of_another_age)
 
 TEST_F(lib, payload_too_long)
 {
-	ASSERT_EQ(0, evq_queue_set_limits(self->queue, 0, 8));
+	ASSERT_EQ(0, evq_queue_set(self->queue, EVQ_SET_MAX_PAYLOAD,
+				   &(struct evq_queue_settings){ .max_payload = 8 },
+				   sizeof(struct evq_queue_settings)));
 	EXPECT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, "12345678", 8));
 	EXPECT_EQ(-1, evq_queue_submit(self->queue, 0, 0, 0, "123456789", 9));
 	EXPECT_EQ(EMSGSIZE, errno);
@@ -302,9 +318,9 @@ TEST_F(lib, callbacks_in_order)
 	struct seen a = { .mark = 'a' }, b = { .mark = 'b' }, c = { .mark = 'c' };
 
 	memset(marks, 0, sizeof(marks));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 5, see, &a, NULL));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, &type_1, -5, see, &b, NULL));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 5, see, &c, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 5, 0, see, &a, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, &type_1, -5, 0, see, &b, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 5, 0, see, &c, NULL));
 	send_texts(self->queue, 1, 2);
 	send_texts(self->queue, 2, 1);
 	EXPECT_EQ(8, evq_subscription_dispatch(self->sub));
@@ -323,18 +339,18 @@ TEST_F(lib, register_errors)
 	uint32_t number;
 	uint64_t first;
 
-	EXPECT_EQ(-1, evq_subscription_register(self->sub, NULL, 0, NULL, NULL, NULL));
+	EXPECT_EQ(-1, evq_subscription_register(self->sub, NULL, 0, 0, NULL, NULL, NULL));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(-1, evq_subscription_register(self->sub, &filter, 0, see, &seen, NULL));
+	EXPECT_EQ(-1, evq_subscription_register(self->sub, &filter, 0, 0, see, &seen, NULL));
 	EXPECT_EQ(EINVAL, errno);
 	filter.match = 0;
 	filter.reserved[3] = 1;
-	EXPECT_EQ(-1, evq_subscription_register(self->sub, &filter, 0, see, &seen, NULL));
+	EXPECT_EQ(-1, evq_subscription_register(self->sub, &filter, 0, 0, see, &seen, NULL));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(0, subscription_info(evq_subscription_get_fd(self->sub)).nr_registrations);
 
 	send_texts(self->queue, 0, 3);
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, &number));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, &number));
 	EXPECT_EQ(0, evq_subscription_get_first_seq(self->sub, number, &first));
 	EXPECT_EQ(4, first);
 	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number + 1, &first));
@@ -353,8 +369,8 @@ TEST_F(lib, failing_callback_stops_nothing)
 	struct seen good = { 0 }, bad = { .result = EIO };
 	struct evq_calls calls;
 
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &bad, NULL));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &good, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &bad, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &good, NULL));
 	send_texts(self->queue, 0, 3);
 	EXPECT_EQ(6, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(3, good.calls);
@@ -371,8 +387,8 @@ TEST_F(lib, callback_removes_itself)
 	struct seen seen = { .sub = self->sub }, other = { 0 };
 	struct evq_subscription_info info;
 
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, &seen.remove));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &other, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, &seen.remove));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &other, NULL));
 	send_texts(self->queue, 0, 3);
 	EXPECT_EQ(4, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(1, seen.calls);
@@ -389,8 +405,8 @@ TEST_F(lib, callback_removes_another)
 	struct seen *other = calloc(1, sizeof(*other));
 
 	ASSERT_NE(NULL, other);
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, other, &seen.remove));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, other, &seen.remove));
 	send_texts(self->queue, 0, 2);
 	/* Both records of the other are read already when it goes. */
 	EXPECT_EQ(2, evq_subscription_dispatch(self->sub));
@@ -407,7 +423,7 @@ TEST_F(lib, many_registrations)
 	struct seen seen[100] = { 0 };
 
 	for (int i = 0; i < 100; i++)
-		ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen[i],
+		ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen[i],
 						       &numbers[i]));
 	for (int i = 0; i < 100; i += 2)
 		ASSERT_EQ(0, evq_subscription_unregister(self->sub, numbers[i]));
@@ -423,10 +439,10 @@ TEST_F(lib, callback_closes_the_subscription)
 	struct evq_queue_info info;
 	int fds = open_fds();
 
-	seen.sub = evq_queue_subscribe(self->queue, 0, 0, 0);
+	seen.sub = evq_queue_subscribe(self->queue, NULL, 0);
 	ASSERT_NE(NULL, seen.sub);
-	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, see, &seen, NULL));
-	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, see, &other, NULL));
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, 0, see, &other, NULL));
 	send_texts(self->queue, 0, 2);
 	EXPECT_EQ(-1, evq_subscription_dispatch(seen.sub));
 	EXPECT_EQ(ECANCELED, errno);
@@ -437,9 +453,9 @@ TEST_F(lib, callback_closes_the_subscription)
 	EXPECT_EQ(1, info.nr_subscriptions);
 
 	/* The same within the loop. */
-	seen.sub = evq_queue_subscribe(self->queue, 0, 0, 0);
+	seen.sub = evq_queue_subscribe(self->queue, NULL, 0);
 	ASSERT_NE(NULL, seen.sub);
-	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, 0, see, &seen, NULL));
 	send_texts(self->queue, 0, 1);
 	EXPECT_EQ(-1, evq_subscription_run(seen.sub));
 	EXPECT_EQ(ECANCELED, errno);
@@ -450,7 +466,7 @@ TEST_F(lib, dispatch_within_a_callback)
 {
 	struct seen seen = { .sub = self->sub, .nested = 1 };
 
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
 	send_texts(self->queue, 0, 1);
 	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(EBUSY, seen.nested);
@@ -465,7 +481,8 @@ static int run_callback(void *data, const struct evq_event_record *event, const 
 
 TEST_F(lib, run_within_a_callback)
 {
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, run_callback, self->sub, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, run_callback, self->sub,
+					       NULL));
 	send_texts(self->queue, 0, 1);
 	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(EBUSY, calls_of(self->sub).last_error);
@@ -479,7 +496,7 @@ TEST_F(lib, nothing_and_the_end)
 	EXPECT_EQ(EAGAIN, errno);
 	EXPECT_EQ(0, evq_subscription_wait(self->sub, 1));
 	EXPECT_EQ(0, evq_subscription_wait(self->sub, evq_deadline(1000000)));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
 	send_texts(self->queue, 0, 1);
 	EXPECT_EQ(1, evq_subscription_wait(self->sub, 0));
 	EXPECT_EQ(0, evq_queue_drain(self->queue, 0));
@@ -513,13 +530,13 @@ static int see_gap(void *data, const struct evq_gap_record *gap)
 
 TEST_F(lib, gap_callback)
 {
-	struct evq_subscription *sub = evq_queue_subscribe(self->queue, 0, 2, 0);
+	struct evq_subscription *sub = subscribe_with(self->queue, .max_records = 2);
 	struct seen seen = { 0 };
 	struct gaps gaps = { 0 };
 	struct evq_calls calls;
 
 	ASSERT_NE(NULL, sub);
-	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &seen, NULL));
 	evq_subscription_set_gap_callback(sub, see_gap, &gaps);
 	send_texts(self->queue, 0, 5);
 	EXPECT_EQ(3, evq_subscription_dispatch(sub));
@@ -623,9 +640,9 @@ TEST_F(lib, unregister_waits_for_the_callback)
 	struct task runner, remover;
 	uint32_t other;
 
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, slow_callback, &slow,
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, slow_callback, &slow,
 					       &removal.number));
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 1, see, &seen, &other));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 1, 0, see, &seen, &other));
 	task_start(&runner, dispatch_thread, self->sub);
 	send_texts(self->queue, 0, 1);
 	UNTIL(slow.entered);
@@ -667,12 +684,12 @@ static int set_gap_thread(void *arg)
 
 TEST_F(lib, set_gap_callback_waits_for_the_callback)
 {
-	struct evq_subscription *sub = evq_queue_subscribe(self->queue, 0, 1, 0);
+	struct evq_subscription *sub = subscribe_with(self->queue, .max_records = 1);
 	struct slow slow = { 0 };
 	struct task runner, setter;
 
 	ASSERT_NE(NULL, sub);
-	ASSERT_EQ(0, evq_subscription_register_cookie(sub, NULL, 0, 0, NULL));
+	ASSERT_EQ(0, evq_subscription_register_cookie(sub, NULL, 0, 0, 0, NULL));
 	evq_subscription_set_gap_callback(sub, slow_gap, &slow);
 	send_texts(self->queue, 0, 3);
 	task_start(&runner, dispatch_thread, sub);
@@ -705,10 +722,10 @@ static int replace_gap(void *data, const struct evq_gap_record *gap)
 
 TEST_F(lib, gap_callback_replaces_itself)
 {
-	struct replacing replacing = { .sub = evq_queue_subscribe(self->queue, 0, 1, 0) };
+	struct replacing replacing = { .sub = subscribe_with(self->queue, .max_records = 1) };
 
 	ASSERT_NE(NULL, replacing.sub);
-	ASSERT_EQ(0, evq_subscription_register_cookie(replacing.sub, NULL, 0, 0, NULL));
+	ASSERT_EQ(0, evq_subscription_register_cookie(replacing.sub, NULL, 0, 0, 0, NULL));
 	evq_subscription_set_gap_callback(replacing.sub, replace_gap, &replacing);
 	for (unsigned int i = 0; i < 2; i++) {
 		send_texts(self->queue, 0, 3);
@@ -723,7 +740,7 @@ TEST_F(lib, quit_under_a_flood_without_callbacks)
 {
 	struct task runner, producer;
 
-	ASSERT_EQ(0, evq_subscription_register_cookie(self->sub, NULL, 0, 0, NULL));
+	ASSERT_EQ(0, evq_subscription_register_cookie(self->sub, NULL, 0, 0, 0, NULL));
 	task_start(&producer, endless_flood, self->queue);
 	task_start(&runner, dispatch_thread, self->sub);
 	UNTIL(calls_of(self->sub).skipped > 100);
@@ -758,7 +775,7 @@ TEST_F(lib, register_and_unregister_under_load)
 		uint32_t number;
 
 		ASSERT_NE(NULL, seen);
-		ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, seen, &number));
+		ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, seen, &number));
 		if (rounds % 3)
 			sched_yield();
 		ASSERT_EQ(0, evq_subscription_unregister(self->sub, number));
@@ -786,7 +803,7 @@ TEST_F(lib, cookies)
 	ASSERT_NE(NULL, buffer);
 	EXPECT_EQ(0, evq_subscription_read(self->sub, buffer));
 	EXPECT_EQ(0, evq_buffer_next(buffer, &record));
-	ASSERT_EQ(0, evq_subscription_register_cookie(self->sub, NULL, 0, 0xfeedfacecafebeef,
+	ASSERT_EQ(0, evq_subscription_register_cookie(self->sub, NULL, 0, 0, 0xfeedfacecafebeef,
 						      &number));
 	send_texts(self->queue, 7, 1);
 	EXPECT_EQ(1, evq_subscription_read(self->sub, buffer));
@@ -805,7 +822,7 @@ TEST_F(lib, cookies)
 	EXPECT_EQ(0, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(EAGAIN, errno);
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
 	send_texts(self->queue, 7, 1);
 	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
 	EXPECT_EQ(2, calls_of(self->sub).skipped);
@@ -834,7 +851,7 @@ TEST_F(lib, buffer_grows)
 
 	ASSERT_NE(NULL, payload);
 	payload_fill(payload, BIG, 1);
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, big_callback, &len, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, big_callback, &len, NULL));
 	ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, payload, BIG));
 	queue_settle(evq_queue_get_fd(self->queue));
 	EXPECT_EQ(1, evq_subscription_dispatch(self->sub));
@@ -855,8 +872,8 @@ TEST_F(lib, adopted_subscription)
 	struct seen here = { 0 }, there = { 0 };
 
 	ASSERT_NE(NULL, sub);
-	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, see, &here, NULL));
-	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, see, &there, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &here, NULL));
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &there, NULL));
 	send_texts(self->queue, 0, 1);
 	/* Whoever reads has both records, and a callback for one. */
 	EXPECT_EQ(1, evq_subscription_dispatch(sub));

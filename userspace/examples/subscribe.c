@@ -15,9 +15,9 @@ static int print(void *data, const struct evq_event_record *event, const void *p
 int main(void)
 {
 	struct evq_queue *queue = evq_queue_open(NULL, EVQ_RIGHT_SUBSCRIBE);
-	struct evq_subscription *sub = queue ? evq_queue_subscribe(queue, 0, 0, 0) : NULL;
+	struct evq_subscription *sub = queue ? evq_queue_subscribe(queue, NULL, 0) : NULL;
 
-	if (!sub || evq_subscription_register(sub, NULL, 0, print, NULL, NULL))
+	if (!sub || evq_subscription_register(sub, NULL, 0, 0, print, NULL, NULL))
 		errx(1, "/dev/evq: %s", evq_strerror(EVQ_OPERATION_OPEN, errno));
 	setvbuf(stdout, NULL, _IOLBF, 0); /* each line at once, also through a pipe */
 	return evq_subscription_run(sub) < 0;

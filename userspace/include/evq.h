@@ -7,17 +7,27 @@
  *   struct evq_queue         a queue fd: submit, subscribe, control
  *   struct evq_subscription  a subscription fd, and the callbacks that the
  *                            program registered with it
+ *   struct evq_receipts      a receipts fd: the outcome of tracked events
+ *   struct evq_pool          threads that run the callbacks of a subscription
+ *   struct evq_batch         events that are submitted together
  *   struct evq_buffer        memory to read records into, used again and again
  *
- * All three are opaque and belong to the program, which ends them with the
- * function of their name: evq_queue_close(), evq_subscription_close(),
- * evq_buffer_free(). A subscription does not need its queue's object any more.
- * Structures of <linux/evq.h> that the kernel fills in are passed along with
- * their size, so that a program and a library of different age fit together.
+ * All are opaque and belong to the program, which ends them with the function
+ * of their name: evq_queue_close(), evq_subscription_close() and so on,
+ * evq_buffer_free(). No object needs the one that it was made from any more, but
+ * a batch its queue and its receipts.
  *
  *     program -> evq_queue_submit() -> queue -> read queue -+
  *                                                           |
  *     callback <- evq_subscription_dispatch() <-------------+
+ *         |
+ *         +-> its return value -> acknowledgment -> evq_receipts_read()
+ *
+ * Structures that may grow are passed along with their size, so that a program,
+ * a library and a kernel of different age fit together. Of those that are filled
+ * in, fields not known yet become 0. Of those that say what is wanted, fields
+ * that the program does not know count as 0; where a program says something that
+ * the library or the kernel does not know, that is E2BIG.
  *
  * Errors
  * ------
@@ -57,6 +67,9 @@ extern "C" {
 
 struct evq_queue;
 struct evq_subscription;
+struct evq_receipts;
+struct evq_pool;
+struct evq_batch;
 struct evq_buffer;
 
 /*
@@ -81,21 +94,61 @@ struct evq_buffer;
 EVQ_API struct evq_queue *evq_queue_open(const char *name, uint32_t rights);
 
 /**
- * evq_queue_create() - make an anonymous queue
+ * struct evq_queue_options - what a new queue is like
+ * @name: its name, for a queue with a device node /dev/evq-NAME that lives until
+ *	evq_queue_destroy(); NULL: the queue is anonymous, and lives as long as its
+ *	file descriptors, in whatever process
+ * @capacity: most events that may wait in each lane; 0: EVQ_CAPACITY_DEFAULT
+ * @max_payload: longest payload in bytes; 0: EVQ_PAYLOAD_DEFAULT
+ * @nr_lanes: number of lanes; 0: 1
+ * @flags: EVQ_QUEUE_PAUSED, or 0
+ * @mode: of a named queue: permission bits of its device node; otherwise 0
+ * @uid: of a named queue: owner of its device node; otherwise 0
+ * @gid: of a named queue: group of its device node; otherwise 0
+ * @reserved: 0
+ */
+struct evq_queue_options {
+	const char *name;
+	uint32_t capacity;
+	uint32_t max_payload;
+	uint32_t nr_lanes;
+	uint32_t flags;
+	uint32_t mode;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t reserved;
+};
+
+/**
+ * evq_queue_create() - make a queue
  * @device: a queue that came from evq_queue_open(), or NULL to open the default
  *	one for this call
- * @capacity: most events that may wait; 0: EVQ_CAPACITY_DEFAULT
- * @max_payload: longest payload in bytes; 0: EVQ_PAYLOAD_DEFAULT
- * @flags: EVQ_QUEUE_PAUSED, or 0
+ * @options: what it is to be like; NULL: an anonymous queue with the defaults
+ * @size: sizeof(*@options)
  *
- * The queue lives as long as its file descriptors, in whatever process.
- *
- * Return: a queue with every right, or NULL. ENOSPC: as many anonymous queues
- * exist as may. Otherwise as evq_queue_open().
+ * Return: a queue with every right, or NULL. ENOSPC, EDQUOT: as many queues exist
+ * as may, or as the user may have. EEXIST: there is a queue of that name. EPERM:
+ * a named queue takes CAP_SYS_ADMIN. ENAMETOOLONG: the name is too long.
+ * Otherwise as evq_queue_open().
  * Thread-safe.
  */
-EVQ_API struct evq_queue *evq_queue_create(struct evq_queue *device, uint32_t capacity,
-					   uint32_t max_payload, uint32_t flags);
+EVQ_API struct evq_queue *evq_queue_create(struct evq_queue *device,
+					   const struct evq_queue_options *options, size_t size);
+
+/**
+ * evq_queue_destroy() - destroy a named queue
+ * @device: as for evq_queue_create()
+ * @name: its name
+ *
+ * The name is free and the device node gone when the function returns. Where the
+ * queue is in use it drains: file descriptors of it stay valid, submits fail with
+ * ESHUTDOWN, subscriptions read on to their end of file.
+ *
+ * Return: 0, or -1. ENOENT: there is no queue of that name. EPERM: it takes
+ * CAP_SYS_ADMIN. Otherwise as evq_queue_open().
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_destroy(struct evq_queue *device, const char *name);
 
 /**
  * evq_queue_from_fd() - adopt a file descriptor of a queue
@@ -203,15 +256,66 @@ static inline void evq_event_init(struct evq_event_desc *event, uint32_t type, u
 }
 
 /**
- * evq_queue_set_limits() - change the limits of a queue
- * @queue: a queue with EVQ_RIGHT_CONTROL
- * @capacity: most events that may wait; 0: leave it
- * @max_payload: longest payload in bytes; 0: leave it
+ * evq_event_set_unique() - have an event refused where there is one of its id
+ * @event: an event after evq_event_init()
+ * @id: its id, not 0
  *
- * Return: 0, or -1.
+ * Its submit fails with EEXIST while an event of that id is pending, or in the
+ * queue's history.
+ */
+static inline void evq_event_set_unique(struct evq_event_desc *event, uint64_t id)
+{
+	event->id = id;
+	event->flags |= EVQ_EVENT_UNIQUE;
+}
+
+/**
+ * evq_event_set_tracked() - ask for a receipt
+ * @event: an event after evq_event_init(), for evq_queue_submit_tracked()
+ * @cookie: any value; comes back in the receipt
+ */
+static inline void evq_event_set_tracked(struct evq_event_desc *event, uint64_t cookie)
+{
+	event->cookie = cookie;
+	event->flags |= EVQ_EVENT_TRACKED;
+}
+
+/**
+ * evq_queue_submit_tracked() - submit events, some of which give receipts
+ * @queue: a queue with EVQ_RIGHT_SUBMIT
+ * @receipts: receipts of that queue
+ * @events: as for evq_queue_submit_many(); those after evq_event_set_tracked()
+ *	give a receipt
+ * @nr_events: as for evq_queue_submit_many()
+ * @event_size: likewise
+ * @flags: likewise
+ * @deadline_ns: likewise
+ *
+ * The room for a receipt is taken before its event is accepted. Where @receipts
+ * is full of receipts that nobody has read, the function waits as it does for
+ * room in the queue.
+ *
+ * Return: as evq_queue_submit_many(). EBADF: @receipts is of another queue.
  * Thread-safe.
  */
-EVQ_API int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity, uint32_t max_payload);
+EVQ_API ssize_t evq_queue_submit_tracked(struct evq_queue *queue, struct evq_receipts *receipts,
+					 struct evq_event_desc *events, size_t nr_events,
+					 size_t event_size, uint32_t flags, uint64_t deadline_ns);
+
+/**
+ * evq_queue_set() - change settings of a queue
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ * @set: which, bits of enum evq_set
+ * @to: the new values; 0 where @set does not name them
+ * @size: sizeof(*@to)
+ *
+ * All are changed or none.
+ *
+ * Return: 0, or -1. EINVAL: a value is out of its range.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_set(struct evq_queue *queue, uint32_t set,
+			  const struct evq_queue_settings *to, size_t size);
 
 /**
  * evq_queue_start() - dispatch, again after a pause, or anew after a stop
@@ -263,6 +367,157 @@ EVQ_API int evq_queue_abort(struct evq_queue *queue);
  * Thread-safe.
  */
 EVQ_API int evq_queue_get_info(struct evq_queue *queue, struct evq_queue_info *info, size_t size);
+
+/**
+ * evq_queue_get_lane_info() - state and ledger of a lane
+ * @queue: a queue
+ * @lane: which, 0 to the queue's nr_lanes - 1
+ * @info: where to write them
+ * @size: sizeof(*@info)
+ *
+ * Return: 0, or -1. EINVAL: there is no such lane.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_get_lane_info(struct evq_queue *queue, uint32_t lane,
+				    struct evq_lane_info *info, size_t size);
+
+/**
+ * evq_queue_get_event_state() - what became of an id
+ * @queue: a queue
+ * @id: which, not 0
+ * @state: where to write it
+ * @size: sizeof(*@state)
+ *
+ * Return: 0, or -1. ENOENT: no event with this id is pending or in the history.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_get_event_state(struct evq_queue *queue, uint64_t id,
+				      struct evq_event_state *state, size_t size);
+
+/**
+ * evq_queue_forget() - remove events from the history
+ * @queue: a queue with EVQ_RIGHT_CONTROL
+ * @id: those with this id, not 0; with EVQ_FORGET_ALL 0
+ * @flags: EVQ_FORGET_ALL: every one; or 0
+ * @nr_forgotten: where to write how many were removed; may be NULL
+ *
+ * Return: 0, or -1. ENOENT: there are none with this id.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_forget(struct evq_queue *queue, uint64_t id, uint32_t flags,
+			     uint64_t *nr_forgotten);
+
+/*
+ * Receipts
+ */
+
+/**
+ * evq_receipts_create() - have receipts of a queue
+ * @queue: a queue with EVQ_RIGHT_SUBMIT
+ * @capacity: most receipts, outstanding and unread; 0: EVQ_RECEIPTS_DEFAULT
+ *
+ * For evq_queue_submit_tracked() and struct evq_batch_options.
+ *
+ * Return: receipts, or NULL. EDQUOT: the user has as many as he may.
+ * Thread-safe.
+ */
+EVQ_API struct evq_receipts *evq_receipts_create(struct evq_queue *queue, uint32_t capacity);
+
+/**
+ * evq_receipts_from_fd() - adopt a file descriptor of receipts
+ * @fd: for example one received over a Unix socket
+ *
+ * Return: receipts that own @fd from now on, or NULL, where @fd stays with the
+ * caller. ENOTTY: it is not of receipts.
+ * Thread-safe.
+ */
+EVQ_API struct evq_receipts *evq_receipts_from_fd(int fd);
+
+/**
+ * evq_receipts_close() - close receipts
+ * @receipts: receipts, or NULL
+ *
+ * Those that nobody has read are gone; their events go on. errno stays as it was.
+ */
+EVQ_API void evq_receipts_close(struct evq_receipts *receipts);
+
+/**
+ * evq_receipts_get_fd() - the file descriptor of receipts
+ * @receipts: receipts
+ *
+ * For the program's own event loop: on POLLIN call evq_receipts_read(). It stays
+ * that of @receipts.
+ *
+ * Return: the file descriptor. Does not fail.
+ * Thread-safe.
+ */
+EVQ_API int evq_receipts_get_fd(const struct evq_receipts *receipts);
+
+/**
+ * evq_receipts_read() - read the receipts that are there
+ * @receipts: receipts
+ * @to: where to write them
+ * @nr: room there, in receipts, at least one
+ *
+ * Does not wait.
+ *
+ * Return: how many were read; 0: none is there now; -1 otherwise.
+ * Thread-safe.
+ */
+EVQ_API ssize_t evq_receipts_read(struct evq_receipts *receipts, struct evq_receipt *to, size_t nr);
+
+/**
+ * evq_receipts_wait() - wait until there is a receipt to read
+ * @receipts: receipts
+ * @deadline_ns: when to stop waiting; 0: never
+ *
+ * Return: 1 if there is one; 0 if the deadline passed; -1 otherwise. EINTR: a
+ * signal came.
+ * Thread-safe.
+ */
+EVQ_API int evq_receipts_wait(struct evq_receipts *receipts, uint64_t deadline_ns);
+
+/**
+ * evq_receipts_take() - wait for the receipt of one event, and read it
+ * @receipts: receipts
+ * @lane: the lane that numbered the event
+ * @seq: its sequence number, see EVQ_SUBMIT_RESULTS
+ * @receipt: where to write it
+ * @deadline_ns: when to stop waiting; 0: never
+ *
+ * Only a fatal signal ends the wait.
+ *
+ * Return: 0, or -1. ETIMEDOUT: the deadline passed. ENOENT: the event is none of
+ * these receipts', or its receipt was read. EAGAIN: the file descriptor has
+ * O_NONBLOCK, and it is not there yet.
+ * Thread-safe.
+ */
+EVQ_API int evq_receipts_take(struct evq_receipts *receipts, uint32_t lane, uint64_t seq,
+			      struct evq_receipt *receipt, uint64_t deadline_ns);
+
+/**
+ * evq_receipts_settle() - wait until no tracked event is outstanding
+ * @receipts: receipts
+ * @deadline_ns: when to stop waiting; 0: never
+ *
+ * Reads nothing: every receipt is there to be read then.
+ *
+ * Return: 0, or -1, as evq_receipts_take().
+ * Thread-safe.
+ */
+EVQ_API int evq_receipts_settle(struct evq_receipts *receipts, uint64_t deadline_ns);
+
+/**
+ * evq_receipts_get_info() - limits and ledger of receipts
+ * @receipts: receipts
+ * @info: where to write them
+ * @size: sizeof(*@info)
+ *
+ * Return: 0, or -1.
+ * Thread-safe.
+ */
+EVQ_API int evq_receipts_get_info(struct evq_receipts *receipts, struct evq_receipts_info *info,
+				  size_t size);
 
 /*
  * Subscriptions
@@ -319,20 +574,50 @@ typedef int (*evq_event_fn)(void *data, const struct evq_event_record *event, co
 typedef int (*evq_gap_fn)(void *data, const struct evq_gap_record *gap);
 
 /**
+ * struct evq_subscription_options - what a new subscription is like
+ * @policy: one of enum evq_policy: what happens when the read queue is full
+ * @flags: EVQ_SUBSCRIBE_ACK: a record is delivered when it is acknowledged, see
+ *	typedef evq_event_fn; EVQ_SUBSCRIBE_KEY_EXCLUSIVE: records of one key are
+ *	never in the hands of two readers; or 0
+ * @max_records: most records queued; 0: EVQ_RECORDS_DEFAULT
+ * @max_bytes: most payload bytes queued or in hand; 0: EVQ_BYTES_DEFAULT
+ * @max_in_hand: with EVQ_SUBSCRIBE_ACK: most records read and not acknowledged;
+ *	0: as @max_records
+ * @max_attempts: with EVQ_SUBSCRIBE_ACK: how often a record is delivered at most;
+ *	0: EVQ_ATTEMPTS_DEFAULT
+ * @wake_records: there is something to read once so many records are queued, or a
+ *	gap or the end is there; 0: 1
+ * @reserved: 0
+ * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane
+ */
+struct evq_subscription_options {
+	uint32_t policy;
+	uint32_t flags;
+	uint32_t max_records;
+	uint32_t max_bytes;
+	uint32_t max_in_hand;
+	uint32_t max_attempts;
+	uint32_t wake_records;
+	uint32_t reserved;
+	uint64_t gate_ns;
+};
+
+/**
  * evq_queue_subscribe() - subscribe to a queue
  * @queue: a queue with EVQ_RIGHT_SUBSCRIBE
- * @policy: one of enum evq_policy: which record goes when the read queue is full
- * @max_records: most records queued; 0: EVQ_RECORDS_DEFAULT
- * @max_bytes: most payload bytes queued; 0: EVQ_BYTES_DEFAULT
+ * @options: what the subscription is to be like; NULL: the defaults
+ * @size: sizeof(*@options)
  *
  * Nothing is received until something is registered. The file descriptor has
  * O_NONBLOCK; evq_subscription_wait() waits.
  *
- * Return: a subscription, or NULL.
+ * Return: a subscription, or NULL. EACCES: @queue lacks the right, or does not
+ * consent to a gate, or not to one that long.
  * Thread-safe.
  */
-EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue, uint32_t policy,
-						     uint32_t max_records, uint32_t max_bytes);
+EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
+						     const struct evq_subscription_options *options,
+						     size_t size);
 
 /**
  * evq_subscription_from_fd() - adopt a file descriptor of a subscription
@@ -374,6 +659,7 @@ EVQ_API int evq_subscription_get_fd(const struct evq_subscription *subscription)
  * @filter: which events it wants; NULL: every one
  * @order: of the callbacks for one event the lowest order comes first; equal
  *	ones come in the order of registration
+ * @flags: EVQ_REGISTER_REPLAY: begin with the events that the queue retains; or 0
  * @callback: the function to call
  * @data: given to @callback; must stay until the registration is gone
  * @registration: where to write the number of the registration, which is not
@@ -385,13 +671,15 @@ EVQ_API int evq_subscription_get_fd(const struct evq_subscription *subscription)
  */
 EVQ_API int evq_subscription_register(struct evq_subscription *subscription,
 				      const struct evq_filter *filter, int32_t order,
-				      evq_event_fn callback, void *data, uint32_t *registration);
+				      uint32_t flags, evq_event_fn callback, void *data,
+				      uint32_t *registration);
 
 /**
  * evq_subscription_register_cookie() - register for records without a callback
  * @subscription: a subscription
  * @filter: as for evq_subscription_register()
  * @order: as for evq_subscription_register()
+ * @flags: as for evq_subscription_register()
  * @cookie: any value; comes back in each record
  * @registration: as for evq_subscription_register()
  *
@@ -403,7 +691,8 @@ EVQ_API int evq_subscription_register(struct evq_subscription *subscription,
  */
 EVQ_API int evq_subscription_register_cookie(struct evq_subscription *subscription,
 					     const struct evq_filter *filter, int32_t order,
-					     uint64_t cookie, uint32_t *registration);
+					     uint32_t flags, uint64_t cookie,
+					     uint32_t *registration);
 
 /**
  * evq_subscription_unregister() - remove a registration
@@ -679,15 +968,18 @@ EVQ_API int evq_features_get(int fd, struct evq_features *features, size_t size)
  * @EVQ_OPERATION_OTHER: none of the others
  * @EVQ_OPERATION_OPEN: evq_queue_open(), evq_queue_from_fd(),
  *	evq_subscription_from_fd()
- * @EVQ_OPERATION_CREATE: evq_queue_create()
- * @EVQ_OPERATION_SUBMIT: evq_queue_submit(), evq_queue_submit_many()
- * @EVQ_OPERATION_CONTROL: evq_queue_set_limits(), evq_queue_start(),
- *	evq_queue_pause(), evq_queue_drain(), evq_queue_abort()
+ * @EVQ_OPERATION_CREATE: evq_queue_create(), evq_queue_destroy()
+ * @EVQ_OPERATION_SUBMIT: evq_queue_submit(), evq_queue_submit_many(),
+ *	evq_queue_submit_tracked(), functions of a batch
+ * @EVQ_OPERATION_CONTROL: evq_queue_set(), evq_queue_start(), evq_queue_pause(),
+ *	evq_queue_drain(), evq_queue_abort()
  * @EVQ_OPERATION_SUBSCRIBE: evq_queue_subscribe()
  * @EVQ_OPERATION_REGISTER: evq_subscription_register(),
  *	evq_subscription_register_cookie(), evq_subscription_unregister()
  * @EVQ_OPERATION_READ: evq_subscription_dispatch(), evq_subscription_read(),
  *	evq_subscription_run(), evq_buffer_next(), evq_record_next()
+ * @EVQ_OPERATION_STATE: evq_queue_get_event_state(), evq_queue_forget()
+ * @EVQ_OPERATION_RECEIPTS: evq_receipts_create() and other functions of receipts
  */
 enum evq_operation {
 	EVQ_OPERATION_OTHER = 0,
@@ -698,6 +990,8 @@ enum evq_operation {
 	EVQ_OPERATION_SUBSCRIBE = 5,
 	EVQ_OPERATION_REGISTER = 6,
 	EVQ_OPERATION_READ = 7,
+	EVQ_OPERATION_STATE = 8,
+	EVQ_OPERATION_RECEIPTS = 9,
 };
 
 /**
@@ -720,6 +1014,15 @@ EVQ_API const char *evq_strerror(enum evq_operation operation, int error);
 EVQ_API const char *evq_right_name(uint32_t right);
 
 /**
+ * evq_mode_name() - the name of a mode of a queue
+ * @mode: one bit of the setting mode
+ *
+ * Return: for example "evict"; NULL for one that the library does not know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_mode_name(uint32_t mode);
+
+/**
  * evq_state_name() - the name of a queue's state
  * @state: one of enum evq_state
  *
@@ -727,6 +1030,15 @@ EVQ_API const char *evq_right_name(uint32_t right);
  * Thread-safe.
  */
 EVQ_API const char *evq_state_name(uint32_t state);
+
+/**
+ * evq_event_status_name() - the name of how far an event has come
+ * @status: one of enum evq_event_status
+ *
+ * Return: for example "pending"; NULL for one that the library does not know.
+ * Thread-safe.
+ */
+EVQ_API const char *evq_event_status_name(uint32_t status);
 
 /**
  * evq_policy_name() - the name of a policy

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,62 @@ int evq__call_sized(int fd, unsigned long request, void *arg, size_t size)
 		return -1;
 	}
 	return ioctl(fd, _IOC(_IOC_DIR(request), _IOC_TYPE(request), _IOC_NR(request), size), arg);
+}
+
+int evq__take(void *to, size_t known, size_t first, const void *from, size_t size)
+{
+	const char *rest = (const char *)from + known;
+	size_t i;
+
+	if (size < first || size > IOC_SIZE_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	for (i = 0; known + i < size; i++) {
+		if (rest[i]) {
+			errno = E2BIG;
+			return -1;
+		}
+	}
+	memcpy(to, from, size < known ? size : known);
+	return 0;
+}
+
+int evq__clear(void *arg, size_t size, size_t least)
+{
+	if (size < least || size > IOC_SIZE_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	memset(arg, 0, size);
+	return 0;
+}
+
+int evq__ppoll(struct pollfd *fds, nfds_t nr, uint64_t deadline_ns)
+{
+	struct timespec left = { 0 };
+	uint64_t now;
+
+	if (!deadline_ns)
+		return ppoll(fds, nr, NULL, NULL);
+	now = evq__now();
+	if (now < deadline_ns) {
+		uint64_t ns = deadline_ns - now;
+
+		/* Longer than any machine runs, and within any time_t. */
+		if (ns / NSEC_PER_SEC > INT32_MAX)
+			ns = INT32_MAX * NSEC_PER_SEC;
+		left.tv_sec = (time_t)(ns / NSEC_PER_SEC);
+		left.tv_nsec = (long)(ns % NSEC_PER_SEC);
+	}
+	return ppoll(fds, nr, &left, NULL);
+}
+
+int evq__poll(int fd, uint64_t deadline_ns)
+{
+	struct pollfd in = { .fd = fd, .events = POLLIN };
+
+	return evq__ppoll(&in, 1, deadline_ns);
 }
 
 void evq__close(int fd)

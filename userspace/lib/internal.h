@@ -5,6 +5,7 @@
  *     queue.c         struct evq_queue
  *     subscription.c  struct evq_subscription: the fd, and dispatching
  *     table.c         struct table: the registrations of a subscription
+ *     receipts.c      struct evq_receipts
  *     buffer.c        struct evq_buffer
  *     record.c        records in memory
  *     call.c          ioctls, time
@@ -14,6 +15,7 @@
 #define LIBEVQ_INTERNAL_H
 
 #include <evq.h>
+#include <poll.h>
 #include <stdbool.h>
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -26,6 +28,36 @@
  * @size: its size, which takes the place of the one in @request
  */
 int evq__call_sized(int fd, unsigned long request, void *arg, size_t size);
+
+/**
+ * evq__take() - take a structure of the program's that may be of another age
+ * @to: where to copy it; zeroed
+ * @known: size of @to
+ * @first: size of the structure's first version, what it has at least
+ * @from: the program's structure
+ * @size: its size
+ *
+ * Return: 0, or -1. E2BIG: it says something beyond @known.
+ */
+int evq__take(void *to, size_t known, size_t first, const void *from, size_t size);
+
+/**
+ * evq__clear() - zero a structure of the program's before a call that reads some of it
+ * @arg: the structure
+ * @size: its size, not more than an ioctl can say
+ * @least: what it must have at least
+ */
+int evq__clear(void *arg, size_t size, size_t least);
+
+/** evq__poll() - poll one fd for input until a deadline; as evq_subscription_wait() */
+int evq__poll(int fd, uint64_t deadline_ns);
+
+/** evq__ppoll() - ppoll() until a deadline; 0: for ever */
+int evq__ppoll(struct pollfd *fds, nfds_t nr, uint64_t deadline_ns);
+
+/** evq__submit() - as evq_queue_submit_tracked(), or _many() where @receipts_fd is -1 */
+ssize_t evq__submit(int fd, int receipts_fd, struct evq_event_desc *events, size_t nr_events,
+		    size_t event_size, uint32_t flags, uint64_t deadline_ns);
 
 /** evq__close() - close a file descriptor and leave errno alone */
 void evq__close(int fd);

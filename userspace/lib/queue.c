@@ -10,6 +10,10 @@
 #include "internal.h"
 
 #define DEVICE "/dev/evq"
+/* The sizes that the structures had when they first came. */
+#define QUEUE_OPTIONS_SIZE_V1 (sizeof(char *) + 32)
+#define SETTINGS_SIZE_V1 72
+#define SUBSCRIPTION_OPTIONS_SIZE_V1 40
 #define ALL_RIGHTS (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL)
 
 /* Holds nothing that changes, so that every function is thread-safe as the fd is. */
@@ -89,26 +93,69 @@ err_close:
 	return NULL;
 }
 
-struct evq_queue *evq_queue_create(struct evq_queue *device, uint32_t capacity,
-				   uint32_t max_payload, uint32_t flags)
+static int set_name(__u8 to[EVQ_NAME_SIZE], const char *name)
 {
-	struct evq_queue_create create = {
-		.capacity = capacity,
-		.max_payload = max_payload,
-		.flags = flags,
-	};
+	size_t len = strlen(name);
+
+	if (len >= EVQ_NAME_SIZE) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(to, name, len);
+	return 0;
+}
+
+/* A call of a device, the default one where there is none. */
+static int device_call(const struct evq_queue *device, unsigned long request, void *arg)
+{
 	struct evq_queue *own = NULL;
-	int failed;
+	int result;
 
 	if (!device) {
 		own = evq_queue_open(NULL, 0);
 		if (!own)
-			return NULL;
+			return -1;
 		device = own;
 	}
-	failed = ioctl(device->fd, EVQ_IOC_QUEUE_CREATE, &create);
+	result = ioctl(device->fd, request, arg);
 	evq_queue_close(own);
-	return failed ? NULL : queue_new_or_close(create.out_fd);
+	return result;
+}
+
+struct evq_queue *evq_queue_create(struct evq_queue *device,
+				   const struct evq_queue_options *options, size_t size)
+{
+	struct evq_queue_options wanted = { 0 };
+	struct evq_queue_create create = { 0 };
+
+	_Static_assert(sizeof(wanted) == QUEUE_OPTIONS_SIZE_V1, "struct evq_queue_options grew");
+	if (options && evq__take(&wanted, sizeof(wanted), QUEUE_OPTIONS_SIZE_V1, options, size))
+		return NULL;
+	if (wanted.reserved || (wanted.name && !*wanted.name)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (wanted.name && set_name(create.name, wanted.name))
+		return NULL;
+	create.capacity = wanted.capacity;
+	create.max_payload = wanted.max_payload;
+	create.nr_lanes = wanted.nr_lanes;
+	create.flags = wanted.flags;
+	create.mode = wanted.mode;
+	create.uid = wanted.uid;
+	create.gid = wanted.gid;
+	if (device_call(device, EVQ_IOC_QUEUE_CREATE, &create))
+		return NULL;
+	return queue_new_or_close(create.out_fd);
+}
+
+int evq_queue_destroy(struct evq_queue *device, const char *name)
+{
+	struct evq_queue_destroy destroy = { 0 };
+
+	if (set_name(destroy.name, name))
+		return -1;
+	return device_call(device, EVQ_IOC_QUEUE_DESTROY, &destroy);
 }
 
 struct evq_queue *evq_queue_from_fd(int fd)
@@ -156,9 +203,8 @@ int evq_queue_submit(struct evq_queue *queue, uint32_t type, uint64_t key, uint3
 	return evq_queue_submit_many(queue, &event, 1, sizeof(event), 0, 0) == 1 ? 0 : -1;
 }
 
-ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
-			      size_t nr_events, size_t event_size, uint32_t flags,
-			      uint64_t deadline_ns)
+ssize_t evq__submit(int fd, int receipts_fd, struct evq_event_desc *events, size_t nr_events,
+		    size_t event_size, uint32_t flags, uint64_t deadline_ns)
 {
 	/* The array is the program's, whose header may be of another age. */
 	char *array = (char *)events;
@@ -175,10 +221,11 @@ ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *ev
 			.nr_events = left < EVQ_SUBMIT_MAX ? (uint32_t)left : EVQ_SUBMIT_MAX,
 			.event_size = (uint32_t)event_size,
 			.deadline_ns = deadline_ns,
-			.flags = flags,
+			.flags = flags | (receipts_fd < 0 ? 0 : EVQ_SUBMIT_RECEIPTS),
+			.receipts_fd = receipts_fd < 0 ? 0 : receipts_fd,
 		};
 
-		if (ioctl(queue->fd, EVQ_IOC_SUBMIT, &submit))
+		if (ioctl(fd, EVQ_IOC_SUBMIT, &submit))
 			return done ? (ssize_t)done : -1;
 		done += submit.nr_taken;
 		if (submit.nr_taken < submit.nr_events)
@@ -187,15 +234,30 @@ ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *ev
 	return (ssize_t)done;
 }
 
-int evq_queue_set_limits(struct evq_queue *queue, uint32_t capacity, uint32_t max_payload)
+ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
+			      size_t nr_events, size_t event_size, uint32_t flags,
+			      uint64_t deadline_ns)
 {
-	struct evq_queue_set set = {
-		.set = (capacity ? EVQ_SET_CAPACITY : 0) |
-		       (max_payload ? EVQ_SET_MAX_PAYLOAD : 0),
-		.to = { .capacity = capacity, .max_payload = max_payload },
-	};
+	return evq__submit(queue->fd, -1, events, nr_events, event_size, flags, deadline_ns);
+}
 
-	return ioctl(queue->fd, EVQ_IOC_QUEUE_SET, &set);
+ssize_t evq_queue_submit_tracked(struct evq_queue *queue, struct evq_receipts *receipts,
+				 struct evq_event_desc *events, size_t nr_events,
+				 size_t event_size, uint32_t flags, uint64_t deadline_ns)
+{
+	return evq__submit(queue->fd, evq_receipts_get_fd(receipts), events, nr_events, event_size,
+			   flags, deadline_ns);
+}
+
+int evq_queue_set(struct evq_queue *queue, uint32_t set, const struct evq_queue_settings *to,
+		  size_t size)
+{
+	struct evq_queue_set change = { .set = set };
+
+	_Static_assert(sizeof(change.to) == SETTINGS_SIZE_V1, "struct evq_queue_settings grew");
+	if (evq__take(&change.to, sizeof(change.to), SETTINGS_SIZE_V1, to, size))
+		return -1;
+	return ioctl(queue->fd, EVQ_IOC_QUEUE_SET, &change);
 }
 
 static int queue_control(struct evq_queue *queue, uint32_t op, uint64_t deadline_ns)
@@ -233,16 +295,60 @@ int evq_queue_get_info(struct evq_queue *queue, struct evq_queue_info *info, siz
 	return evq__call_sized(queue->fd, EVQ_IOC_QUEUE_INFO, info, size);
 }
 
-struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue, uint32_t policy,
-					     uint32_t max_records, uint32_t max_bytes)
+int evq_queue_get_lane_info(struct evq_queue *queue, uint32_t lane, struct evq_lane_info *info,
+			    size_t size)
 {
-	struct evq_subscribe subscribe = {
-		.policy = policy,
-		.max_records = max_records,
-		.max_bytes = max_bytes,
-	};
-	struct evq_subscription *subscription;
+	if (evq__clear(info, size, sizeof(info->lane)))
+		return -1;
+	info->lane = lane;
+	return evq__call_sized(queue->fd, EVQ_IOC_LANE_INFO, info, size);
+}
 
+int evq_queue_get_event_state(struct evq_queue *queue, uint64_t id, struct evq_event_state *state,
+			      size_t size)
+{
+	if (evq__clear(state, size, sizeof(state->id)))
+		return -1;
+	state->id = id;
+	return evq__call_sized(queue->fd, EVQ_IOC_EVENT_STATE, state, size);
+}
+
+int evq_queue_forget(struct evq_queue *queue, uint64_t id, uint32_t flags, uint64_t *nr_forgotten)
+{
+	struct evq_forget forget = { .id = id, .flags = flags };
+
+	if (ioctl(queue->fd, EVQ_IOC_FORGET, &forget))
+		return -1;
+	if (nr_forgotten)
+		*nr_forgotten = forget.nr_forgotten;
+	return 0;
+}
+
+struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
+					     const struct evq_subscription_options *options,
+					     size_t size)
+{
+	struct evq_subscription_options wanted = { 0 };
+	struct evq_subscription *subscription;
+	struct evq_subscribe subscribe = { 0 };
+
+	_Static_assert(sizeof(wanted) == SUBSCRIPTION_OPTIONS_SIZE_V1,
+		       "struct evq_subscription_options grew");
+	if (options &&
+	    evq__take(&wanted, sizeof(wanted), SUBSCRIPTION_OPTIONS_SIZE_V1, options, size))
+		return NULL;
+	if (wanted.reserved) {
+		errno = EINVAL;
+		return NULL;
+	}
+	subscribe.policy = wanted.policy;
+	subscribe.flags = wanted.flags;
+	subscribe.max_records = wanted.max_records;
+	subscribe.max_bytes = wanted.max_bytes;
+	subscribe.max_in_hand = wanted.max_in_hand;
+	subscribe.max_attempts = wanted.max_attempts;
+	subscribe.wake_records = wanted.wake_records;
+	subscribe.gate_ns = wanted.gate_ns;
 	if (ioctl(queue->fd, EVQ_IOC_SUBSCRIBE, &subscribe))
 		return NULL;
 	subscription = evq__subscription_new(subscribe.out_fd);

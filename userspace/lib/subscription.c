@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
 
-#define NSEC_PER_SEC 1000000000ULL
 /* The size that struct evq_calls had when it first came. */
 #define CALLS_SIZE_V1 48
 
@@ -187,10 +184,10 @@ static int subscription_register(struct evq_subscription *subscription,
 }
 
 int evq_subscription_register(struct evq_subscription *subscription,
-			      const struct evq_filter *filter, int32_t order, evq_event_fn callback,
-			      void *data, uint32_t *registration)
+			      const struct evq_filter *filter, int32_t order, uint32_t flags,
+			      evq_event_fn callback, void *data, uint32_t *registration)
 {
-	struct evq_register reg = { .order = order };
+	struct evq_register reg = { .order = order, .flags = flags };
 
 	if (!callback) {
 		errno = EINVAL;
@@ -201,9 +198,9 @@ int evq_subscription_register(struct evq_subscription *subscription,
 
 int evq_subscription_register_cookie(struct evq_subscription *subscription,
 				     const struct evq_filter *filter, int32_t order,
-				     uint64_t cookie, uint32_t *registration)
+				     uint32_t flags, uint64_t cookie, uint32_t *registration)
 {
-	struct evq_register reg = { .order = order, .cookie = cookie };
+	struct evq_register reg = { .order = order, .flags = flags, .cookie = cookie };
 
 	return subscription_register(subscription, filter, &reg, NULL, NULL, registration);
 }
@@ -384,32 +381,9 @@ int evq_subscription_dispatch(struct evq_subscription *subscription)
 	return result;
 }
 
-/* ppoll() until a deadline; 0: for ever. */
-static int poll_until(struct pollfd *fds, nfds_t nr, uint64_t deadline_ns)
-{
-	struct timespec left = { 0 };
-	uint64_t now;
-
-	if (!deadline_ns)
-		return ppoll(fds, nr, NULL, NULL);
-	now = evq__now();
-	if (now < deadline_ns) {
-		uint64_t ns = deadline_ns - now;
-
-		/* Longer than any machine runs, and within any time_t. */
-		if (ns / NSEC_PER_SEC > INT32_MAX)
-			ns = INT32_MAX * NSEC_PER_SEC;
-		left.tv_sec = (time_t)(ns / NSEC_PER_SEC);
-		left.tv_nsec = (long)(ns % NSEC_PER_SEC);
-	}
-	return ppoll(fds, nr, &left, NULL);
-}
-
 int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadline_ns)
 {
-	struct pollfd fd = { .fd = subscription->fd, .events = POLLIN };
-
-	return poll_until(&fd, 1, deadline_ns);
+	return evq__poll(subscription->fd, deadline_ns);
 }
 
 /*
@@ -459,7 +433,7 @@ int evq_subscription_run(struct evq_subscription *subscription)
 	if (fds[1].fd < 0)
 		return -1;
 	while (!atomic_exchange(&subscription->quit, false)) {
-		if (poll_until(fds, 2, 0) < 0) {
+		if (evq__ppoll(fds, 2, 0) < 0) {
 			if (errno != EINTR)
 				return -1;
 		} else if (fds[1].revents) {

@@ -58,7 +58,15 @@ static int abort_queue(struct evq_queue *queue, const struct arguments *argument
 
 static int set(struct evq_queue *queue, const struct arguments *arguments)
 {
-	return evq_queue_set_limits(queue, arguments->capacity, arguments->max_payload);
+	const struct evq_queue_settings to = {
+		.capacity = arguments->capacity,
+		.max_payload = arguments->max_payload,
+	};
+
+	return evq_queue_set(queue,
+			     (to.capacity ? EVQ_SET_CAPACITY : 0) |
+			     (to.max_payload ? EVQ_SET_MAX_PAYLOAD : 0),
+			     &to, sizeof(to));
 }
 
 static const struct {

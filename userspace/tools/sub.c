@@ -249,7 +249,7 @@ static void register_all(struct subscriber *subscriber)
 		struct listener *listener = &subscriber->listeners[i];
 
 		if (evq_subscription_register(subscriber->subscription, &listener->filter,
-					      listener->order, on_event, listener, NULL)) {
+					      listener->order, 0, on_event, listener, NULL)) {
 			complain("cannot register %s: %s", listener->text,
 				 evq_strerror(EVQ_OPERATION_REGISTER, errno));
 			exit(STATUS_ERROR);
@@ -366,7 +366,7 @@ int run_sub(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	uint32_t policy = EVQ_POLICY_DROP_OLDEST, records = 0, bytes = 0;
+	struct evq_subscription_options wanted = { .policy = EVQ_POLICY_DROP_OLDEST };
 	struct subscriber subscriber = { 0 };
 	const char *name = NULL;
 	uint64_t time_ns = 0;
@@ -397,13 +397,13 @@ int run_sub(int argc, char **argv)
 			has_time = true;
 			break;
 		case 'P':
-			policy = to_policy(optarg);
+			wanted.policy = to_policy(optarg);
 			break;
 		case 'R':
-			records = to_u32("--records", optarg, EVQ_RECORDS_MAX);
+			wanted.max_records = to_u32("--records", optarg, EVQ_RECORDS_MAX);
 			break;
 		case 'B':
-			bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
+			wanted.max_bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
 			break;
 		case OPTION_READY_FD:
 			ready_fd = to_open_fd("--ready-fd", optarg);
@@ -420,7 +420,7 @@ int run_sub(int argc, char **argv)
 	subscriber.colour = colour_of(subscriber.label);
 
 	queue = open_queue(name, EVQ_RIGHT_SUBSCRIBE);
-	subscriber.subscription = evq_queue_subscribe(queue, policy, records, bytes);
+	subscriber.subscription = evq_queue_subscribe(queue, &wanted, sizeof(wanted));
 	if (!subscriber.subscription) {
 		complain("cannot subscribe to %s: %s", queue_title(name),
 			 evq_strerror(EVQ_OPERATION_SUBSCRIBE, errno));
