@@ -140,6 +140,15 @@ struct range to_range(const char *what, const char *text, uint64_t max)
 	return range;
 }
 
+bool to_switch(const char *what, const char *text)
+{
+	bool on = !strcmp(text, "on");
+
+	if (!on && strcmp(text, "off"))
+		usage_error("%s is on or off, not \"%s\"", what, text);
+	return on;
+}
+
 uint64_t to_duration(const char *what, const char *text)
 {
 	static const struct {
@@ -177,6 +186,30 @@ const char *queue_title(const char *name)
 		return name;
 	snprintf(title, sizeof(title), "/dev/evq-%s", name);
 	return title;
+}
+
+const char *to_queue_name(const char *text)
+{
+	static const char *const letters =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t len = strlen(text);
+
+	if (!len || len >= EVQ_NAME_SIZE || strspn(text, letters) < len ||
+	    !isalnum((unsigned char)*text))
+		usage_error("\"%s\" is no name: 1 to %d of A-Z a-z 0-9 . _ -, no sign first",
+			    text, EVQ_NAME_SIZE - 1);
+	return text;
+}
+
+const char *error_name(uint32_t error)
+{
+	static char number[16];
+	const char *name = strerrorname_np((int)error);
+
+	if (error && name)
+		return name;
+	snprintf(number, sizeof(number), "%u", error);
+	return number;
 }
 
 struct evq_queue *open_queue(const char *name, uint32_t rights)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "settings.h"
 #include "tool.h"
 
 #include <errno.h>
-#include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -14,19 +15,18 @@ static const char help[] =
 	"  pause   accept events, but do not dispatch them\n"
 	"  drain   accept nothing more, dispatch what was accepted, then stop\n"
 	"  abort   accept nothing more, discard and count what waits, then stop\n"
-	"  set     change the limits given with --capacity and --max-payload\n"
+	"  set     change the settings that are given; others stay\n"
 	"\n"
 	"  -q, --queue=QUEUE      a name, for /dev/evq-NAME, or a path; default /dev/evq\n"
 	"  -T, --timeout=TIME     drain: how long until it becomes an abort, like 2, 500ms\n"
-	"  -c, --capacity=N       set: most events that may wait\n"
-	"  -m, --max-payload=N    set: longest payload, bytes\n"
-	"  -h, --help             print this\n";
+	"  -h, --help             print this\n"
+	"\n"
+	"Settings, for set:\n";
 
 struct arguments {
 	uint64_t timeout_ns;
 	bool has_timeout;
-	uint32_t capacity;
-	uint32_t max_payload;
+	struct settings settings;
 };
 
 static int start(struct evq_queue *queue, const struct arguments *arguments)
@@ -58,15 +58,7 @@ static int abort_queue(struct evq_queue *queue, const struct arguments *argument
 
 static int set(struct evq_queue *queue, const struct arguments *arguments)
 {
-	const struct evq_queue_settings to = {
-		.capacity = arguments->capacity,
-		.max_payload = arguments->max_payload,
-	};
-
-	return evq_queue_set(queue,
-			     (to.capacity ? EVQ_SET_CAPACITY : 0) |
-			     (to.max_payload ? EVQ_SET_MAX_PAYLOAD : 0),
-			     &to, sizeof(to));
+	return settings_apply(&arguments->settings, queue);
 }
 
 static const struct {
@@ -80,6 +72,13 @@ static const struct {
 	{ "set", set },
 };
 
+static const char *reason(const char *operation, int error)
+{
+	if (!strcmp(operation, "set"))
+		return settings_strerror(error);
+	return evq_strerror(EVQ_OPERATION_CONTROL, error);
+}
+
 static int operate(const char *name, const char *operation, const struct arguments *arguments)
 {
 	struct evq_queue *queue;
@@ -92,10 +91,10 @@ static int operate(const char *name, const char *operation, const struct argumen
 	}
 	if (i == ARRAY_SIZE(operations))
 		usage_error("there is no operation %s", operation);
-	if (operations[i].run == set && !arguments->capacity && !arguments->max_payload)
-		usage_error("set needs --capacity or --max-payload");
-	if (operations[i].run != set && (arguments->capacity || arguments->max_payload))
-		usage_error("--capacity and --max-payload go with set");
+	if (operations[i].run == set && !arguments->settings.set)
+		usage_error("set needs a setting, such as --capacity");
+	if (operations[i].run != set && arguments->settings.set)
+		usage_error("settings go with set");
 	if (operations[i].run != drain && arguments->has_timeout)
 		usage_error("--timeout goes with drain");
 
@@ -103,7 +102,7 @@ static int operate(const char *name, const char *operation, const struct argumen
 	if (operations[i].run(queue, arguments)) {
 		error = errno;
 		complain("cannot %s %s: %s", operation, queue_title(name),
-			 evq_strerror(EVQ_OPERATION_CONTROL, error));
+			 reason(operation, error));
 	}
 	evq_queue_close(queue);
 	if (error == ESHUTDOWN)
@@ -113,14 +112,13 @@ static int operate(const char *name, const char *operation, const struct argumen
 
 int run_ctl(int argc, char **argv)
 {
-	static const struct option options[] = {
+	static const struct option own[] = {
 		{ "queue", required_argument, NULL, 'q' },
 		{ "timeout", required_argument, NULL, 'T' },
-		{ "capacity", required_argument, NULL, 'c' },
-		{ "max-payload", required_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
+	const struct option *options = settings_options(own);
 	struct arguments arguments = { 0 };
 	const char *name = NULL;
 	int option;
@@ -134,20 +132,16 @@ int run_ctl(int argc, char **argv)
 			arguments.timeout_ns = to_duration("--timeout", optarg);
 			arguments.has_timeout = true;
 			break;
-		case 'c':
-			arguments.capacity = to_size("--capacity", optarg, EVQ_CAPACITY_MAX);
-			break;
-		case 'm':
-			arguments.max_payload =
-				to_size("--max-payload", optarg, EVQ_PAYLOAD_MAX);
-			break;
 		case 'h':
 			fputs(help, stdout);
+			fputs(settings_help, stdout);
 			return STATUS_OK;
 		default:
-			try_help();
+			if (!settings_take(&arguments.settings, option, optarg))
+				try_help();
 		}
 	}
+	free((void *)options);
 	if (argc - optind != 1)
 		usage_error("which one operation?");
 	return operate(name, argv[optind], &arguments);

@@ -21,6 +21,7 @@
  * @STATUS_USAGE: the command line makes no sense
  * @STATUS_REFUSED: the queue did not take every event
  * @STATUS_STOPPED: the queue is stopped
+ * @STATUS_FAILED: an event was taken, but what it was for failed, or its receipt is not in
  */
 enum status {
 	STATUS_OK = 0,
@@ -28,6 +29,7 @@ enum status {
 	STATUS_USAGE = 2,
 	STATUS_REFUSED = 3,
 	STATUS_STOPPED = 4,
+	STATUS_FAILED = 5,
 };
 
 /* The subcommands. Each returns an exit code; argv[0] is its name. */
@@ -35,6 +37,10 @@ int run_pub(int argc, char **argv);
 int run_sub(int argc, char **argv);
 int run_stat(int argc, char **argv);
 int run_ctl(int argc, char **argv);
+int run_create(int argc, char **argv);
+int run_destroy(int argc, char **argv);
+int run_list(int argc, char **argv);
+int run_forget(int argc, char **argv);
 
 /**
  * struct range - an argument like 5, 5-, -9 or 5-9
@@ -76,6 +82,9 @@ int32_t to_signed(const char *what, const char *text);
 /** to_range() - an argument that is a range, see struct range */
 struct range to_range(const char *what, const char *text, uint64_t max);
 
+/** to_switch() - an argument that is "on" or "off" */
+bool to_switch(const char *what, const char *text);
+
 /** to_duration() - an argument like 2, 1.5s, 200ms, 3m, in nanoseconds */
 uint64_t to_duration(const char *what, const char *text);
 
@@ -84,6 +93,12 @@ struct evq_queue *open_queue(const char *name, uint32_t rights);
 
 /** queue_title() - how to speak of a queue that was named so */
 const char *queue_title(const char *name);
+
+/** to_queue_name() - an argument that names a queue to make or to destroy, not a path */
+const char *to_queue_name(const char *text);
+
+/** error_name() - an errno in symbols, like "EIO"; of one that has none, its number */
+const char *error_name(uint32_t error);
 
 /** tell_ready() - tell the file descriptor of --ready-fd, -1 for none, that we are */
 void tell_ready(int fd);
