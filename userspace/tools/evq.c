@@ -12,16 +12,20 @@ static const char help[] =
 	"\n"
 	"Event queues behind /dev/evq.\n"
 	"\n"
-	"  pub    publish events: from arguments, standard input, kernel log, uevents\n"
-	"  sub    subscribe, and print what arrives\n"
-	"  stat   show a queue and what the kernel's evq can do\n"
-	"  ctl    start, pause, drain or abort a queue, change its limits\n"
+	"  pub      publish events: from arguments, standard input, kernel log, uevents\n"
+	"  sub      subscribe, and print what arrives, or run a command for each event\n"
+	"  stat     show a queue, one of its events, and what the kernel's evq can do\n"
+	"  ctl      start, pause, drain or abort a queue, change its settings\n"
+	"  create   make a named queue\n"
+	"  destroy  destroy a named queue\n"
+	"  list     list the queues that have a name\n"
+	"  forget   remove events from what a queue retains\n"
 	"\n"
 	"  evq COMMAND --help  says more about a command\n"
 	"  evq --version       says which version this is\n"
 	"\n"
 	"Exit status: 0 done, 1 something failed, 2 wrong usage, 3 the queue did not\n"
-	"take every event, 4 the queue is stopped.\n";
+	"take every event, 4 the queue is stopped, 5 a tracked event failed.\n";
 
 static const struct {
 	const char *name;
@@ -31,6 +35,10 @@ static const struct {
 	{ "sub", run_sub },
 	{ "stat", run_stat },
 	{ "ctl", run_ctl },
+	{ "create", run_create },
+	{ "destroy", run_destroy },
+	{ "list", run_list },
+	{ "forget", run_forget },
 };
 
 /* Whether what was printed arrived. */
