@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "receipts.h"
 #include "source.h"
 #include "tool.h"
 
@@ -23,18 +24,23 @@ static const char help[] =
 	"                        device's path\n"
 	"  -p, --priority=N      0 (lowest, default) to 63; of kernel messages by severity\n"
 	"  -i, --id=N            id of the events; default 0, none\n"
+	"  -U, --unique          refuse an event while one with its id is pending or retained\n"
 	"      --kmsg[=all]      publish the kernel log from now on; all: what it has, too\n"
 	"      --uevents[=udev]  publish the kernel's uevents; udev: after udev's rules\n"
 	"  -N, --nonblock        refuse events at once where the queue is full\n"
 	"  -T, --timeout=TIME    refuse an event after TIME, like 2, 500ms\n"
 	"  -n, --count=N         end after N events\n"
 	"  -u, --until=TEXT      end after an event that contains TEXT\n"
+	"  -r, --track[=TIME]    ask for receipts, print them, and wait for the last; TIME: not\n"
+	"                        longer than that after the last event\n"
+	"  -j, --json            print receipts as JSON, a line each\n"
 	"      --ready-fd=FD     write a line to FD when listening, then close it\n"
 	"  -h, --help            print this\n"
 	"\n"
 	"Ends in order at the end of its input, on SIGINT and SIGTERM. Says on standard\n"
 	"error what it did, unless all it had was TEXT and the queue took it.\n"
-	"Exit status: 3 where an event was refused or left, 4 where the queue is stopped.\n";
+	"Exit status: 3 where an event was refused or left, 4 where the queue is stopped,\n"
+	"5 where a receipt tells of a failure or did not come.\n";
 
 /**
  * struct publisher - one run of evq pub
@@ -47,6 +53,8 @@ static const char help[] =
  * @timeout_ns: --timeout
  * @count: events after which to end; 0: none
  * @until: text after which to end, or NULL
+ * @receipts: --track, or NULL
+ * @track_ns: how long to wait for the last receipts; 0: until they are there
  * @submitted: events that the queue accepted
  * @refused: events that it did not
  * @left: events that were not submitted, as the program or the queue stopped
@@ -63,6 +71,8 @@ struct publisher {
 	uint64_t timeout_ns;
 	uint64_t count;
 	const char *until;
+	struct receipts *receipts;
+	uint64_t track_ns;
 	uint64_t submitted;
 	uint64_t refused;
 	uint64_t left;
@@ -106,14 +116,28 @@ static uint64_t wanted(const struct publisher *publisher)
 	return publisher->count ? publisher->count - publisher->submitted : UINT64_MAX;
 }
 
+static const char *reason(int error)
+{
+	/* It was opened with the right to submit. */
+	if (error == EACCES)
+		return "the priority is above the queue's open_level, which takes CAP_SYS_ADMIN";
+	return evq_strerror(EVQ_OPERATION_SUBMIT, error);
+}
+
+/* Whether the next event may be taken all the same. */
+static bool is_refusal(int error)
+{
+	return error == EAGAIN || error == ETIMEDOUT || error == EMSGSIZE || error == EEXIST ||
+	       error == EDQUOT || error == EACCES;
+}
+
 /* Counts an event that the queue does not take. */
 static void refuse(struct publisher *publisher, int error)
 {
 	publisher->refused++;
 	if (publisher->complained)
 		return;
-	complain("%s does not take an event: %s", publisher->title,
-		 evq_strerror(EVQ_OPERATION_SUBMIT, error));
+	complain("%s does not take an event: %s", publisher->title, reason(error));
 	publisher->complained = true;
 }
 
@@ -129,8 +153,30 @@ static ssize_t submit(struct publisher *publisher, size_t done)
 		nr = (size_t)wanted(publisher);
 	if (publisher->has_timeout)
 		deadline_ns = evq_deadline(publisher->timeout_ns);
+	if (publisher->receipts) {
+		if (nr > receipts_room(publisher->receipts))
+			nr = receipts_room(publisher->receipts);
+		return receipts_submit(publisher->receipts, publisher->queue, batch->events + done,
+				       nr, flags, deadline_ns);
+	}
 	return evq_queue_submit_many(publisher->queue, batch->events + done, nr,
 				     sizeof(*batch->events), flags, deadline_ns);
+}
+
+/* Prints the receipts that are there, and waits for one where there is no room for others. */
+static int make_room(struct publisher *publisher)
+{
+	struct receipts *receipts = publisher->receipts;
+
+	if (!receipts)
+		return STATUS_OK;
+	if (receipts_read(receipts))
+		return STATUS_ERROR;
+	while (!receipts_room(receipts) && !stopping()) {
+		if (receipts_wait(receipts, 0) < 0)
+			return STATUS_ERROR;
+	}
+	return STATUS_OK;
 }
 
 /* After a signal the batch is finished as far as there is room for it. */
@@ -139,15 +185,24 @@ static int submit_batch(struct publisher *publisher)
 	size_t done = 0, nr = publisher->batch->nr;
 
 	while (done < nr && wanted(publisher)) {
-		ssize_t n = submit(publisher, done);
+		ssize_t n;
 
+		if (make_room(publisher)) {
+			publisher->left += nr - done;
+			return STATUS_ERROR;
+		}
+		if (publisher->receipts && !receipts_room(publisher->receipts)) {
+			publisher->left += nr - done;
+			break;
+		}
+		n = submit(publisher, done);
 		if (n > 0) {
 			publisher->submitted += (size_t)n;
 			done += (size_t)n;
 		} else if (errno == EAGAIN && stopping()) {
 			publisher->left += nr - done;
 			break;
-		} else if (errno == EAGAIN || errno == ETIMEDOUT || errno == EMSGSIZE) {
+		} else if (is_refusal(errno)) {
 			refuse(publisher, errno);
 			done++;
 		} else if (errno != EINTR) {
@@ -181,6 +236,7 @@ static int wait_for_source(struct publisher *publisher)
 	struct pollfd fds[] = {
 		{ .fd = publisher->source.fd, .events = POLLIN },
 		{ .fd = evq_queue_get_fd(publisher->queue) },
+		{ .fd = publisher->receipts ? publisher->receipts->fd : -1, .events = POLLIN },
 	};
 
 	if (publisher->source.fd < 0)
@@ -193,6 +249,22 @@ static int wait_for_source(struct publisher *publisher)
 		complain("%s: %s", publisher->title, evq_strerror(EVQ_OPERATION_SUBMIT, ESHUTDOWN));
 		return STATUS_STOPPED;
 	}
+	if (fds[2].revents && receipts_read(publisher->receipts))
+		return STATUS_ERROR;
+	return STATUS_OK;
+}
+
+/* Waits for the receipts of what was submitted. */
+static int wait_for_receipts(struct publisher *publisher)
+{
+	uint64_t deadline_ns = publisher->track_ns ? evq_deadline(publisher->track_ns) : 0;
+	struct receipts *receipts = publisher->receipts;
+	int n = 1;
+
+	while (n > 0 && receipts_outstanding(receipts) && !stopping())
+		n = receipts_wait(receipts, deadline_ns);
+	if (n < 0 || receipts->failed || receipts_outstanding(receipts))
+		return STATUS_FAILED;
 	return STATUS_OK;
 }
 
@@ -223,7 +295,11 @@ static int publish(struct publisher *publisher)
 /* Says what was done, where somebody may want to know. */
 static void summary(const struct publisher *publisher)
 {
-	if (publisher->source.fd < 0 && !publisher->refused && !publisher->left)
+	const struct receipts *receipts = publisher->receipts;
+	bool bad = publisher->refused || publisher->left ||
+		   (receipts && (receipts->failed || receipts_outstanding(receipts)));
+
+	if (publisher->source.fd < 0 && !bad)
 		return;
 	fprintf(stderr, "evq pub: %llu submitted, %llu refused",
 		(unsigned long long)publisher->submitted, (unsigned long long)publisher->refused);
@@ -232,6 +308,10 @@ static void summary(const struct publisher *publisher)
 	if (publisher->source.refused)
 		fprintf(stderr, ", %llu %s", (unsigned long long)publisher->source.refused,
 			publisher->source.missed);
+	if (receipts)
+		fprintf(stderr, ", %llu failed, %llu outstanding",
+			(unsigned long long)receipts->failed,
+			(unsigned long long)receipts_outstanding(receipts));
 	fputc('\n', stderr);
 }
 
@@ -285,6 +365,9 @@ int run_pub(int argc, char **argv)
 		{ "key", required_argument, NULL, 'k' },
 		{ "priority", required_argument, NULL, 'p' },
 		{ "id", required_argument, NULL, 'i' },
+		{ "unique", no_argument, NULL, 'U' },
+		{ "track", optional_argument, NULL, 'r' },
+		{ "json", no_argument, NULL, 'j' },
 		{ "kmsg", optional_argument, NULL, OPTION_KMSG },
 		{ "uevents", optional_argument, NULL, OPTION_UEVENTS },
 		{ "nonblock", no_argument, NULL, 'N' },
@@ -299,6 +382,7 @@ int run_pub(int argc, char **argv)
 	struct batch *batch = calloc(1, sizeof(*batch));
 	struct choice choice = { 0 };
 	const char *name = NULL;
+	bool track = false, json = false;
 	int option, status, ready_fd = -1;
 
 	if (!batch) {
@@ -306,7 +390,7 @@ int run_pub(int argc, char **argv)
 		return STATUS_ERROR;
 	}
 	publisher.batch = batch;
-	while ((option = getopt_long(argc, argv, "q:t:k:p:i:NT:n:u:h", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, "q:t:k:p:i:Ur::jNT:n:u:h", options, NULL)) >= 0) {
 		switch (option) {
 		case 'q':
 			name = optarg;
@@ -324,6 +408,17 @@ int run_pub(int argc, char **argv)
 			break;
 		case 'i':
 			batch->template.id = to_number("--id", optarg, UINT64_MAX);
+			break;
+		case 'U':
+			batch->template.flags |= EVQ_EVENT_UNIQUE;
+			break;
+		case 'r':
+			track = true;
+			if (optarg)
+				publisher.track_ns = to_duration("--track", optarg);
+			break;
+		case 'j':
+			json = true;
 			break;
 		case OPTION_KMSG:
 			choice.kmsg = word("--kmsg", "all", "new");
@@ -357,9 +452,15 @@ int run_pub(int argc, char **argv)
 		}
 	}
 	choice.texts = argv + optind;
+	if (batch->template.flags & EVQ_EVENT_UNIQUE && !batch->template.id)
+		usage_error("--unique needs an --id of 1 at least");
+	if (json && !track)
+		usage_error("--json is about receipts: it goes with --track");
 
 	publisher.queue = open_queue(name, EVQ_RIGHT_SUBMIT);
 	publisher.title = queue_title(name);
+	if (track)
+		publisher.receipts = receipts_open(publisher.queue, json);
 	if (open_source(&publisher.source, &choice))
 		return STATUS_ERROR;
 	/* A submit that waits for room is to end. */
@@ -367,12 +468,19 @@ int run_pub(int argc, char **argv)
 	tell_ready(ready_fd);
 
 	status = publish(&publisher);
+	if (track) {
+		int failed = wait_for_receipts(&publisher);
+
+		if (!status && !publisher.refused && !publisher.left)
+			status = failed;
+	}
 	/* The summary is not to be cut. */
 	catch_signals(SA_RESTART);
 	summary(&publisher);
 	if (!status && (publisher.refused || publisher.left || publisher.source.refused))
 		status = STATUS_REFUSED;
 	publisher.source.end(&publisher.source);
+	receipts_close(publisher.receipts);
 	evq_queue_close(publisher.queue);
 	free(batch);
 	return status;
