@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "filter.h"
-#include "output.h"
-#include "tool.h"
+#include "subscriber.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char help[] =
 	"Usage: evq sub [OPTION...] [FILTER...]\n"
 	"\n"
-	"Subscribe to a queue and print what arrives, until the queue is stopped.\n"
+	"Subscribe to a queue and print what arrives, or run a command for each event,\n"
+	"until the queue is stopped.\n"
 	"\n"
 	"Each FILTER is a registration of its own and looks like\n"
 	"    type=1  key=5,type=2  priority=40-63  id=7,order=-1\n"
@@ -24,55 +25,29 @@ static const char help[] =
 	"  -l, --label=LABEL     put LABEL before, or into, each line\n"
 	"  -n, --count=N         end after N lines for events\n"
 	"  -t, --time=TIME       end after TIME, like 10, 500ms, 2m\n"
-	"  -P, --policy=POLICY   which record goes when too many wait: drop-oldest\n"
-	"                        (default) or drop-newest\n"
+	"  -r, --replay          begin with the events that the queue retains\n"
+	"  -P, --policy=POLICY   what happens when too many wait: drop-oldest (default) or\n"
+	"                        drop-newest; coalesce: of each key the latest stays;\n"
+	"                        disconnect: this is the end; gate: the lane waits\n"
+	"  -G, --gate=TIME       how long it does; the queue has to allow that\n"
 	"  -R, --records=N       most records that wait\n"
 	"  -B, --bytes=N         most payload bytes that wait\n"
+	"  -W, --wake=N          read when N records wait, or the end is there\n"
+	"  -a, --ack             acknowledge each record when it is printed\n"
+	"  -x, --exec=COMMAND    run COMMAND for each event, with the payload as its input and\n"
+	"                        EVQ_SEQ, _ID, _KEY, _TYPE, _PRIORITY and others in the\n"
+	"                        environment; acknowledge with its exit status\n"
+	"  -w, --workers=N       --exec: run up to N at a time, each as a reader of its own\n"
+	"  -K, --key-exclusive   --exec: of each key one at a time, in order\n"
+	"  -S, --stop=N          --exec: exit status N says done, and, in a sequential queue,\n"
+	"                        that no further subscription gets the event\n"
+	"  -I, --in-hand=N       most records that are not acknowledged\n"
+	"  -A, --attempts=N      how often a record is delivered at most\n"
 	"      --ready-fd=FD     write a line to FD when registered, then close it\n"
 	"  -h, --help            print this\n"
 	"\n"
 	"Ends in order at the end of file, at --count, at --time, on SIGINT and SIGTERM,\n"
 	"with the ledger of the subscription on standard error.\n";
-
-struct subscriber;
-
-/* One registration: the data of its callback. */
-struct listener {
-	struct subscriber *subscriber;
-	const char *text;
-	struct evq_filter filter;
-	int32_t order;
-};
-
-/**
- * struct subscriber - one run of evq sub
- * @subscription: what is read
- * @listeners: one a registration
- * @nr_listeners: how many
- * @json: print JSON
- * @label: for each line, or NULL
- * @colour: terminal sequence for the label, "" without colours
- * @count: lines for events after which to end; 0: none
- * @output: lines that wait to be written
- * @events: events that came, each for one registration
- * @shown: of these, made into lines: not more than @count
- * @printed: of these, written
- * @gaps: gaps written
- */
-struct subscriber {
-	struct evq_subscription *subscription;
-	struct listener *listeners;
-	size_t nr_listeners;
-	bool json;
-	const char *label;
-	const char *colour;
-	uint64_t count;
-	struct output output;
-	uint64_t events;
-	uint64_t shown;
-	uint64_t printed;
-	uint64_t gaps;
-};
 
 static void print_label(const struct subscriber *subscriber)
 {
@@ -82,24 +57,29 @@ static void print_label(const struct subscriber *subscriber)
 		*subscriber->colour ? "\033[0m" : "");
 }
 
-static void print_event(const struct listener *listener, const struct evq_event_record *event,
-			const void *payload)
+static void print_event(const struct subscriber *subscriber,
+			const struct evq_event_record *event)
 {
-	const struct subscriber *subscriber = listener->subscriber;
 	FILE *to = subscriber->output.to;
 
 	print_label(subscriber);
 	fprintf(to, "[%5llu.%06llu] #%llu type=%u priority=%u", event->time_ns / 1000000000,
 		event->time_ns / 1000 % 1000000, event->seq, event->type, event->priority);
+	if (subscriber->lanes)
+		fprintf(to, " lane=%u", event->lane);
 	if (event->key)
 		fprintf(to, " key=%#llx", event->key);
 	if (event->id)
 		fprintf(to, " id=%llu", event->id);
 	fprintf(to, " pid=%u", event->pid);
+	if (event->head.flags & EVQ_RECORD_REPLAYED)
+		fputs(" replayed", to);
+	if (event->attempt > 1)
+		fprintf(to, " attempt=%u", event->attempt);
 	if (subscriber->nr_listeners > 1)
-		fprintf(to, " (%s)", listener->text);
+		fprintf(to, " (%s)", subscriber_listener(subscriber, event)->text);
 	fputs(": ", to);
-	text_print(to, payload, event->data_len);
+	text_print(to, evq_event_payload(event), event->data_len);
 	fputc('\n', to);
 }
 
@@ -113,10 +93,15 @@ static struct json_object *json_record(const struct subscriber *subscriber, cons
 	return line;
 }
 
-static void print_event_json(const struct listener *listener, const struct evq_event_record *event,
-			     const void *payload)
+static void json_add_flag(struct json_object *object, const char *key, uint32_t flag)
 {
-	struct json_object *line = json_record(listener->subscriber, "event");
+	json_object_object_add(object, key, json_object_new_boolean(flag != 0));
+}
+
+static void print_event_json(const struct subscriber *subscriber,
+			     const struct evq_event_record *event)
+{
+	struct json_object *line = json_record(subscriber, "event");
 
 	json_add_number(line, "seq", event->seq);
 	json_add_number(line, "lane", event->lane);
@@ -129,9 +114,11 @@ static void print_event_json(const struct listener *listener, const struct evq_e
 	json_add_number(line, "uid", event->uid);
 	json_add_number(line, "gid", event->gid);
 	json_add_number(line, "registration", event->registration);
-	json_add_text(line, "filter", listener->text);
-	json_add_bytes(line, payload, event->data_len);
-	json_print(listener->subscriber->output.to, line);
+	json_add_text(line, "filter", subscriber_listener(subscriber, event)->text);
+	json_add_flag(line, "replayed", event->head.flags & EVQ_RECORD_REPLAYED);
+	json_add_number(line, "attempt", event->attempt);
+	json_add_bytes(line, evq_event_payload(event), event->data_len);
+	json_print(subscriber->output.to, line);
 }
 
 /* What came along in the last read goes without a line, gaps too. */
@@ -140,21 +127,29 @@ static bool shown_enough(const struct subscriber *subscriber)
 	return subscriber->count && subscriber->shown == subscriber->count;
 }
 
-static int on_event(void *data, const struct evq_event_record *event, const void *payload)
+bool subscriber_enough(const struct subscriber *subscriber)
 {
-	const struct listener *listener = data;
-	struct subscriber *subscriber = listener->subscriber;
+	return stopping() || shown_enough(subscriber) ||
+	       /* Where records keep coming no wait says that the time is up. */
+	       (subscriber->deadline_ns && evq_deadline(0) >= subscriber->deadline_ns);
+}
 
+const struct listener *subscriber_listener(const struct subscriber *subscriber,
+					   const struct evq_event_record *event)
+{
+	return &subscriber->listeners[event->cookie];
+}
+
+/* Whether it is printed. */
+static bool show_event(struct subscriber *subscriber, const struct evq_event_record *event)
+{
 	subscriber->events++;
 	if (shown_enough(subscriber))
-		return 0;
-	if (subscriber->json)
-		print_event_json(listener, event, payload);
-	else
-		print_event(listener, event, payload);
+		return false;
+	(subscriber->json ? print_event_json : print_event)(subscriber, event);
 	output_line(&subscriber->output, &subscriber->printed);
 	subscriber->shown++;
-	return 0;
+	return true;
 }
 
 static const char *scope_name(uint32_t scope)
@@ -169,8 +164,13 @@ static void print_gap(const struct subscriber *subscriber, const struct evq_gap_
 	FILE *to = subscriber->output.to;
 
 	print_label(subscriber);
-	fprintf(to, "gap #%llu-#%llu of the %s, lost: ", gap->first_seq, gap->last_seq,
-		scope_name(gap->scope));
+	if (gap->lane == EVQ_LANE_MIXED)
+		fputs("gap", to);
+	else
+		fprintf(to, "gap #%llu-#%llu", gap->first_seq, gap->last_seq);
+	if (subscriber->lanes && gap->lane != EVQ_LANE_MIXED)
+		fprintf(to, " lane=%u", gap->lane);
+	fprintf(to, " of the %s, lost: ", scope_name(gap->scope));
 	lost_print(to, gap->lost);
 	fputc('\n', to);
 }
@@ -187,18 +187,62 @@ static void print_gap_json(const struct subscriber *subscriber, const struct evq
 	json_print(subscriber->output.to, line);
 }
 
-static int on_gap(void *data, const struct evq_gap_record *gap)
+void subscriber_show_gap(struct subscriber *subscriber, const struct evq_gap_record *gap)
 {
-	struct subscriber *subscriber = data;
-
 	if (shown_enough(subscriber))
-		return 0;
-	if (subscriber->json)
-		print_gap_json(subscriber, gap);
-	else
-		print_gap(subscriber, gap);
+		return;
+	(subscriber->json ? print_gap_json : print_gap)(subscriber, gap);
 	output_line(&subscriber->output, &subscriber->gaps);
+}
+
+int subscriber_write(struct subscriber *subscriber)
+{
+	if (!output_write(&subscriber->output))
+		return 1;
+	/* As after "| head": no fault, but the end. */
+	if (errno == EPIPE)
+		return 0;
+	complain("cannot write: %s", strerror(errno));
+	return -1;
+}
+
+int subscriber_ack(struct subscriber *subscriber, const struct evq_ack *acks, size_t nr)
+{
+	int fd = evq_subscription_get_fd(subscriber->subscription);
+	size_t done = 0;
+
+	while (done < nr) {
+		size_t left = nr - done;
+		struct evq_ack_many many = {
+			.acks_ptr = (uintptr_t)(acks + done),
+			.nr_acks = left < EVQ_ACK_MAX ? (uint32_t)left : EVQ_ACK_MAX,
+			.ack_size = sizeof(*acks),
+		};
+
+		if (!ioctl(fd, EVQ_IOC_ACK, &many)) {
+			done += many.nr_taken;
+		} else if (errno == ESTALE || errno == ENOENT) {
+			/* It is settled without us: lost, or timed out. */
+			subscriber->late++;
+			done++;
+		} else {
+			complain("cannot acknowledge: %s",
+				 evq_strerror(EVQ_OPERATION_READ, errno));
+			return -1;
+		}
+	}
 	return 0;
+}
+
+int subscriber_read_failed(int error)
+{
+	if (error == ESHUTDOWN)
+		return STATUS_OK;
+	if (error == ENOTCONN)
+		complain("disconnected: it read too slowly for its policy; start it again");
+	else
+		complain("cannot read: %s", evq_strerror(EVQ_OPERATION_READ, error));
+	return STATUS_ERROR;
 }
 
 static int print_ledger(const struct subscriber *subscriber)
@@ -216,6 +260,12 @@ static int print_ledger(const struct subscriber *subscriber)
 		json_add_number(line, "printed", subscriber->printed);
 		json_add_number(line, "unprinted", unprinted);
 		json_add_number(line, "gaps", subscriber->gaps);
+		if (subscriber->exec) {
+			json_add_number(line, "ran", subscriber->ran);
+			json_add_number(line, "failed", subscriber->failed);
+		}
+		if (subscriber->ack)
+			json_add_number(line, "late", subscriber->late);
 		json_add_number(line, "matched", info.matched);
 		json_add_number(line, "delivered", info.delivered);
 		json_add_number(line, "queued", info.queued);
@@ -233,63 +283,140 @@ static int print_ledger(const struct subscriber *subscriber)
 		lost_print(stderr, info.lost);
 		fputc(')', stderr);
 	}
-	fprintf(stderr, "; printed %llu", (unsigned long long)subscriber->printed);
-	if (unprinted)
+	if (subscriber->exec)
+		fprintf(stderr, "; ran %llu, %llu failed", (unsigned long long)subscriber->ran,
+			(unsigned long long)subscriber->failed);
+	else
+		fprintf(stderr, "; printed %llu", (unsigned long long)subscriber->printed);
+	if (subscriber->late)
+		fprintf(stderr, ", %llu acknowledged late", (unsigned long long)subscriber->late);
+	if (unprinted && !subscriber->exec)
 		fprintf(stderr, ", %llu not printed", (unsigned long long)unprinted);
 	fputc('\n', stderr);
 	return STATUS_OK;
 }
 
-static void register_all(struct subscriber *subscriber)
+/* The cookie is the number of the listener. */
+static void register_all(struct subscriber *subscriber, bool replay)
 {
+	int fd = evq_subscription_get_fd(subscriber->subscription);
 	size_t i;
 
-	evq_subscription_set_gap_callback(subscriber->subscription, on_gap, subscriber);
 	for (i = 0; i < subscriber->nr_listeners; i++) {
-		struct listener *listener = &subscriber->listeners[i];
+		const struct listener *listener = &subscriber->listeners[i];
+		struct evq_register reg = {
+			.match = listener->filter.match,
+			.order = listener->order,
+			.id = listener->filter.id,
+			.key = listener->filter.key,
+			.type = listener->filter.type,
+			.priority_min = listener->filter.priority_min,
+			.priority_max = listener->filter.priority_max,
+			.flags = replay ? EVQ_REGISTER_REPLAY : 0,
+			.cookie = i,
+		};
 
-		if (evq_subscription_register(subscriber->subscription, &listener->filter,
-					      listener->order, 0, on_event, listener, NULL)) {
+		if (ioctl(fd, EVQ_IOC_REGISTER, &reg)) {
 			complain("cannot register %s: %s", listener->text,
-				 evq_strerror(EVQ_OPERATION_REGISTER, errno));
+				 errno == EDQUOT ?
+					 "you have as many as you may: raise user_registrations" :
+					 evq_strerror(EVQ_OPERATION_REGISTER, errno));
 			exit(STATUS_ERROR);
 		}
 	}
 }
 
-static bool enough(const struct subscriber *subscriber)
-{
-	return stopping() || shown_enough(subscriber);
-}
+/**
+ * struct acks - acknowledgements of what is being printed
+ * @array: the acknowledgements
+ * @nr: how many
+ * @room: for how many there is memory
+ */
+struct acks {
+	struct evq_ack *array;
+	size_t nr;
+	size_t room;
+};
 
-static int receive(struct subscriber *subscriber, uint64_t deadline_ns)
+static void acks_add(struct acks *acks, const struct evq_event_record *event)
 {
-	int n;
-
-	while (!enough(subscriber)) {
-		/* Where records keep coming the wait never says that the time is up. */
-		if (deadline_ns && evq_deadline(0) >= deadline_ns)
-			return STATUS_OK;
-		n = evq_subscription_wait(subscriber->subscription, deadline_ns);
-		if (n == 0 || (n < 0 && errno == EINTR))
-			continue;
-		if (n > 0)
-			n = evq_subscription_dispatch(subscriber->subscription);
-		if (n < 0 && errno == ESHUTDOWN)
-			return STATUS_OK;
-		if (n < 0 && errno != EAGAIN) {
-			complain("cannot read: %s", evq_strerror(EVQ_OPERATION_READ, errno));
-			return STATUS_ERROR;
-		}
-		if (output_write(&subscriber->output)) {
-			/* As after "| head": no fault, but the end. */
-			if (errno == EPIPE)
-				return STATUS_OK;
-			complain("cannot write: %s", strerror(errno));
-			return STATUS_ERROR;
+	if (acks->nr == acks->room) {
+		acks->room = acks->room ? acks->room * 2 : EVQ_ACK_MAX;
+		acks->array = reallocarray(acks->array, acks->room, sizeof(*acks->array));
+		if (!acks->array) {
+			complain("no memory");
+			exit(STATUS_ERROR);
 		}
 	}
-	return STATUS_OK;
+	acks->array[acks->nr++] = (struct evq_ack){ .delivery = event->delivery };
+}
+
+/* Returns an exit code, or -1: go on. */
+static int print_records(struct subscriber *subscriber, struct reader *reader, struct acks *acks)
+{
+	const struct evq_record *record;
+	int written;
+
+	acks->nr = 0;
+	while ((record = reader_next(reader))) {
+		const struct evq_event_record *event = evq_record_event(record);
+
+		if (event && show_event(subscriber, event) && subscriber->ack)
+			acks_add(acks, event);
+		if (evq_record_gap(record))
+			subscriber_show_gap(subscriber, evq_record_gap(record));
+	}
+	written = subscriber_write(subscriber);
+	if (written < 1)
+		return written ? STATUS_ERROR : STATUS_OK;
+	return subscriber_ack(subscriber, acks->array, acks->nr) ? STATUS_ERROR : -1;
+}
+
+static int receive(struct subscriber *subscriber)
+{
+	struct reader reader;
+	struct acks acks = { 0 };
+	int n, status = -1;
+
+	/* What is read and not printed would be lost to others, as it is not acknowledged. */
+	reader_open(&reader, evq_subscription_get_fd(subscriber->subscription),
+		    subscriber->ack && subscriber->count);
+	while (status < 0 && !subscriber_enough(subscriber)) {
+		n = evq_subscription_wait(subscriber->subscription, subscriber->deadline_ns);
+		if (n > 0)
+			n = reader_fill(&reader);
+		if (n > 0)
+			status = print_records(subscriber, &reader, &acks);
+		else if (n < 0 && errno != EINTR)
+			status = subscriber_read_failed(errno);
+	}
+	free(acks.array);
+	reader_close(&reader);
+	return status < 0 ? STATUS_OK : status;
+}
+
+static void subscribe(struct subscriber *subscriber, const char *name,
+		      struct evq_subscribe *subscribe)
+{
+	struct evq_queue *queue = open_queue(name, EVQ_RIGHT_SUBSCRIBE);
+	const char *reason = NULL;
+	struct evq_queue_info info;
+
+	if (!evq_queue_get_info(queue, &info, sizeof(info)))
+		subscriber->lanes = info.nr_lanes > 1;
+	if (!ioctl(evq_queue_get_fd(queue), EVQ_IOC_SUBSCRIBE, subscribe))
+		subscriber->subscription = evq_subscription_from_fd(subscribe->out_fd);
+	if (subscriber->subscription) {
+		evq_queue_close(queue);
+		return;
+	}
+	if (errno == EACCES)
+		reason = "it may not be held, or not for so long: evq ctl set --gate-max allows it";
+	if (errno == EDQUOT)
+		reason = "you have as many as you may: close some, or raise user_subscriptions";
+	complain("no subscription to %s: %s", queue_title(name),
+		 reason ? reason : evq_strerror(EVQ_OPERATION_SUBSCRIBE, errno));
+	exit(STATUS_ERROR);
 }
 
 static uint32_t to_policy(const char *text)
@@ -341,7 +468,6 @@ static void make_listeners(struct subscriber *subscriber, char **texts)
 	for (i = 0; i < subscriber->nr_listeners; i++) {
 		struct listener *listener = &subscriber->listeners[i];
 
-		listener->subscriber = subscriber;
 		listener->text = nr ? texts[i] : all;
 		filter_parse(listener->text, &listener->filter, &listener->order);
 	}
@@ -351,30 +477,96 @@ enum {
 	OPTION_READY_FD = 256,
 };
 
+static const struct option options[] = {
+	{ "queue", required_argument, NULL, 'q' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "label", required_argument, NULL, 'l' },
+	{ "count", required_argument, NULL, 'n' },
+	{ "time", required_argument, NULL, 't' },
+	{ "replay", no_argument, NULL, 'r' },
+	{ "policy", required_argument, NULL, 'P' },
+	{ "gate", required_argument, NULL, 'G' },
+	{ "records", required_argument, NULL, 'R' },
+	{ "bytes", required_argument, NULL, 'B' },
+	{ "wake", required_argument, NULL, 'W' },
+	{ "ack", no_argument, NULL, 'a' },
+	{ "exec", required_argument, NULL, 'x' },
+	{ "workers", required_argument, NULL, 'w' },
+	{ "key-exclusive", no_argument, NULL, 'K' },
+	{ "stop", required_argument, NULL, 'S' },
+	{ "in-hand", required_argument, NULL, 'I' },
+	{ "attempts", required_argument, NULL, 'A' },
+	{ "ready-fd", required_argument, NULL, OPTION_READY_FD },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+/* Options of the subscription; false: it is none of them. */
+static bool take_subscribe(struct evq_subscribe *subscribe, int option)
+{
+	switch (option) {
+	case 'P':
+		subscribe->policy = to_policy(optarg);
+		return true;
+	case 'G':
+		subscribe->gate_ns = to_duration("--gate", optarg);
+		if (!subscribe->gate_ns)
+			usage_error("--gate is more than no time");
+		return true;
+	case 'R':
+		subscribe->max_records = to_u32("--records", optarg, EVQ_RECORDS_MAX);
+		return true;
+	case 'B':
+		subscribe->max_bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
+		return true;
+	case 'W':
+		subscribe->wake_records = to_size("--wake", optarg, EVQ_RECORDS_MAX);
+		return true;
+	case 'K':
+		subscribe->flags |= EVQ_SUBSCRIBE_KEY_EXCLUSIVE;
+		return true;
+	case 'I':
+		subscribe->max_in_hand = to_size("--in-hand", optarg, EVQ_RECORDS_MAX);
+		return true;
+	case 'A':
+		subscribe->max_attempts = to_size("--attempts", optarg, EVQ_ATTEMPTS_MAX);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void check(const struct subscriber *subscriber, struct evq_subscribe *subscribe)
+{
+	uint32_t records = subscribe->max_records ? subscribe->max_records : EVQ_RECORDS_DEFAULT;
+
+	bool gate = subscribe->policy == EVQ_POLICY_GATE;
+
+	if (gate != !!subscribe->gate_ns)
+		usage_error("--policy gate and --gate go together");
+	if (subscribe->wake_records > records)
+		usage_error("--wake is no more than --records, %u", records);
+	if (!subscriber->exec && (subscriber->workers || subscriber->has_stop))
+		usage_error("--workers and --stop go with --exec");
+	if (!subscriber->exec && subscribe->flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE)
+		usage_error("--key-exclusive goes with --exec");
+	if (!subscriber->ack && (subscribe->max_in_hand || subscribe->max_attempts))
+		usage_error("--in-hand and --attempts go with --ack or --exec");
+	if (subscriber->ack)
+		subscribe->flags |= EVQ_SUBSCRIBE_ACK;
+}
+
 int run_sub(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "queue", required_argument, NULL, 'q' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "label", required_argument, NULL, 'l' },
-		{ "count", required_argument, NULL, 'n' },
-		{ "time", required_argument, NULL, 't' },
-		{ "policy", required_argument, NULL, 'P' },
-		{ "records", required_argument, NULL, 'R' },
-		{ "bytes", required_argument, NULL, 'B' },
-		{ "ready-fd", required_argument, NULL, OPTION_READY_FD },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct evq_subscription_options wanted = { .policy = EVQ_POLICY_DROP_OLDEST };
+	static const char *const letters = "q:jl:n:t:rP:G:R:B:W:ax:w:KS:I:A:h";
+	struct evq_subscribe what = { .policy = EVQ_POLICY_DROP_OLDEST };
 	struct subscriber subscriber = { 0 };
 	const char *name = NULL;
 	uint64_t time_ns = 0;
-	bool has_time = false;
-	struct evq_queue *queue;
+	bool has_time = false, replay = false;
 	int option, status, ready_fd = -1;
 
-	while ((option = getopt_long(argc, argv, "q:jl:n:t:P:R:B:h", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
 		switch (option) {
 		case 'q':
 			name = optarg;
@@ -396,14 +588,22 @@ int run_sub(int argc, char **argv)
 			time_ns = to_duration("--time", optarg);
 			has_time = true;
 			break;
-		case 'P':
-			wanted.policy = to_policy(optarg);
+		case 'r':
+			replay = true;
 			break;
-		case 'R':
-			wanted.max_records = to_u32("--records", optarg, EVQ_RECORDS_MAX);
+		case 'x':
+			subscriber.exec = optarg;
+			subscriber.ack = true;
 			break;
-		case 'B':
-			wanted.max_bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
+		case 'a':
+			subscriber.ack = true;
+			break;
+		case 'w':
+			subscriber.workers = to_size("--workers", optarg, MAX_WORKERS);
+			break;
+		case 'S':
+			subscriber.stop = (int)to_u32("--stop", optarg, UINT8_MAX);
+			subscriber.has_stop = true;
 			break;
 		case OPTION_READY_FD:
 			ready_fd = to_open_fd("--ready-fd", optarg);
@@ -412,28 +612,26 @@ int run_sub(int argc, char **argv)
 			fputs(help, stdout);
 			return STATUS_OK;
 		default:
-			try_help();
+			if (!take_subscribe(&what, option))
+				try_help();
 		}
 	}
-
+	check(&subscriber, &what);
+	if (!subscriber.workers)
+		subscriber.workers = 1;
 	make_listeners(&subscriber, argv + optind);
 	subscriber.colour = colour_of(subscriber.label);
 
-	queue = open_queue(name, EVQ_RIGHT_SUBSCRIBE);
-	subscriber.subscription = evq_queue_subscribe(queue, &wanted, sizeof(wanted));
-	if (!subscriber.subscription) {
-		complain("cannot subscribe to %s: %s", queue_title(name),
-			 evq_strerror(EVQ_OPERATION_SUBSCRIBE, errno));
-		return STATUS_ERROR;
-	}
-	evq_queue_close(queue);
+	subscribe(&subscriber, name, &what);
 	output_open(&subscriber.output);
-	register_all(&subscriber);
+	register_all(&subscriber, replay);
 	/* The output waits for who reads it; the wait for records ends all the same. */
 	catch_signals(SA_RESTART);
 	tell_ready(ready_fd);
 
-	status = receive(&subscriber, has_time ? evq_deadline(time_ns) : 0);
+	if (has_time)
+		subscriber.deadline_ns = evq_deadline(time_ns);
+	status = (subscriber.exec ? run_commands : receive)(&subscriber);
 	if (print_ledger(&subscriber))
 		status = STATUS_ERROR;
 	evq_subscription_close(subscriber.subscription);
