@@ -124,13 +124,13 @@ json()
 test_help()
 {
 	local c
-	for c in "" pub sub stat ctl; do
+	for c in "" pub sub stat ctl create destroy list forget; do
 		# shellcheck disable=SC2086 # no command is no word
 		status 0 evq $c --help && grep -q '^Usage: evq' out || return 1
 	done
 	status 0 evq --version && grep -q '^evq [0-9]' out || return 1
 	[ -w /dev/full ] || return 0
-	for c in --version --help stat "stat --json" "pub --help"; do
+	for c in --version --help stat "stat --json" "pub --help" "ctl --help"; do
 		# shellcheck disable=SC2086 # words
 		evq $c >/dev/full 2>err
 		is 1 "$?" && says "cannot write: No space left" || return 1
@@ -157,7 +157,7 @@ test_usage()
 		status 2 evq stat more && says "no argument" &&
 		status 2 evq ctl && says "which one" &&
 		status 2 evq ctl fly && says "no operation" &&
-		status 2 evq ctl set && says "needs --capacity" &&
+		status 2 evq ctl set && says "needs a setting" &&
 		status 2 evq ctl set -c 0 && says "--capacity is 1 at least" &&
 		status 2 evq ctl set --capacity 1048577 && says "--capacity is 1048576 at most" &&
 		status 2 evq ctl set --max-payload 1048577 && says "--max-payload is 1048576 at most" &&
@@ -165,7 +165,72 @@ test_usage()
 		status 2 evq sub --label $'\xff' && says "--label takes" &&
 		status 2 evq sub --ready-fd 77 && says "--ready-fd 77 is not open" &&
 		status 2 evq pub --ready-fd 77 a && says "--ready-fd 77 is not open" &&
-		status 2 evq ctl start --capacity 5 && says "go with set"
+		status 2 evq ctl start --capacity 5 && says "go with set" &&
+		status 2 evq ctl start --history 5 && says "go with set"
+}
+
+test_usage_of_settings()
+{
+	status 2 evq ctl set --evict maybe && says "--evict is on or off" &&
+		status 2 evq ctl set --sequential 1 && says "--sequential is on or off" &&
+		status 2 evq ctl set --low-mark x && says "--low-mark takes a number" &&
+		status 2 evq ctl set --open-level 64 && says "--open-level is 63 at most" &&
+		status 2 evq ctl set --user-share -1 && says "--user-share takes a number" &&
+		status 2 evq ctl set --kernel-reserve 1048577 && says "--kernel-reserve is 1048576 at most" &&
+		status 2 evq ctl set --history 1048577 && says "--history is 1048576 at most" &&
+		status 2 evq ctl set --ack-timeout soon && says "--ack-timeout takes a time" &&
+		status 2 evq ctl set --gate-max 1y && says "--gate-max takes a time" &&
+		status 2 evq ctl set --max-pinned "" && says "--max-pinned takes a number" &&
+		status 2 evq create --history x n && says "--history takes a number"
+}
+
+test_usage_of_named_queues()
+{
+	status 2 evq create && says "takes one name" &&
+		status 2 evq create a b && says "takes one name" &&
+		status 2 evq create "" && says '"" is no name' &&
+		status 2 evq create .hidden && says '".hidden" is no name' &&
+		status 2 evq create a/b && says '"a/b" is no name' &&
+		status 2 evq create "$(printf '%032d' 0)" && says "is no name: 1 to 31" &&
+		status 2 evq create --lanes 0 a && says "--lanes is 1 at least" &&
+		status 2 evq create --lanes 65 a && says "--lanes is 64 at most" &&
+		status 2 evq create --mode rw a && says "--mode takes permissions in octal" &&
+		status 2 evq create --mode 1777 a && says "--mode takes permissions in octal" &&
+		status 2 evq create --owner nobody-of-this-name a && says 'no user "nobody-of-this-name"' &&
+		status 2 evq create --group no-such-group a && says 'no group "no-such-group"' &&
+		status 2 evq destroy && says "takes one name" &&
+		status 2 evq destroy /dev/evq && says '"/dev/evq" is no name' &&
+		status 2 evq list all && says "takes no argument"
+}
+
+test_usage_of_events()
+{
+	status 2 evq pub --unique a && says "needs an --id" &&
+		status 2 evq pub --json a && says "goes with --track" &&
+		status 2 evq pub --track=never a && says "takes a time" &&
+		status 2 evq forget && says "takes one id" &&
+		status 2 evq forget --all 5 && says "takes one id" &&
+		status 2 evq forget 0 && says "ID is 1 at least" &&
+		status 2 evq stat --id 0 && says "--id is 1 at least" &&
+		status 2 evq stat --id 1 --lanes && says "exclude"
+}
+
+test_usage_of_subscriptions()
+{
+	status 2 evq sub --policy gate && says "go together" &&
+		status 2 evq sub --gate 1s && says "go together" &&
+		status 2 evq sub --policy gate --gate 0 && says "more than no time" &&
+		status 2 evq sub --wake 0 && says "--wake is 1 at least" &&
+		status 2 evq sub --wake 1025 && says "no more than --records, 1024" &&
+		status 2 evq sub --records 5 --wake 6 && says "no more than --records, 5" &&
+		status 2 evq sub --workers 2 && says "go with --exec" &&
+		status 2 evq sub --exec true --workers 257 && says "--workers is 256 at most" &&
+		status 2 evq sub --stop 1 && says "go with --exec" &&
+		status 2 evq sub --exec true --stop 256 && says "--stop is 255 at most" &&
+		status 2 evq sub --key-exclusive --ack && says "goes with --exec" &&
+		status 2 evq sub --in-hand 5 && says "go with --ack" &&
+		status 2 evq sub --attempts 5 && says "go with --ack" &&
+		status 2 evq sub --ack --attempts 65536 && says "--attempts is 65535 at most"
 }
 
 test_no_queue()
