@@ -43,9 +43,9 @@
  *
  * Threads
  * -------
- * Functions of a queue may run at once in any number of threads. Functions of a
- * subscription may too, but one thread at a time dispatches. No function may
- * run beside the one that ends its object. A buffer is for one thread at a time.
+ * Functions of an object may run at once in any number of threads, but one
+ * thread at a time dispatches a reader of a subscription, and a buffer is for one
+ * thread at a time. No function may run beside the one that ends its object.
  */
 #ifndef LIBEVQ_EVQ_H
 #define LIBEVQ_EVQ_H
@@ -557,10 +557,29 @@ struct evq_filter {
  * registration and to close the subscription, but not dispatch the
  * subscription that is calling it. It must return: no longjmp(3), no exception.
  *
- * Return: 0, or an errno value. An error is counted, see struct evq_calls, and
- * stops nothing.
+ * Return: 0, or an errno value, of either sign. An error is counted, see struct
+ * evq_calls, and stops nothing. Where the subscription has EVQ_SUBSCRIBE_ACK the
+ * value is the status that the record is acknowledged with, as soon as all that
+ * was read with it is dispatched (EIO, if it is no errno value); and it may be
+ * EVQ_RETURN_LATER, or have EVQ_RETURN_STOP in it.
  */
 typedef int (*evq_event_fn)(void *data, const struct evq_event_record *event, const void *payload);
+
+/**
+ * define EVQ_RETURN_LATER - returned by a callback: the record is not
+ * acknowledged now
+ *
+ * The program does that with evq_subscription_ack() and @event->delivery, from
+ * whatever thread and whenever it likes, even before the callback returns, but
+ * before the reader that dispatched it is closed.
+ */
+#define EVQ_RETURN_LATER	0x10000
+
+/**
+ * define EVQ_RETURN_STOP - or'ed to what a callback returns, 0 or a positive
+ * errno value: the event goes to no further subscription, see EVQ_ACK_STOP
+ */
+#define EVQ_RETURN_STOP		0x20000
 
 /**
  * typedef evq_gap_fn - a callback for a gap: something is missing here
@@ -569,7 +588,7 @@ typedef int (*evq_event_fn)(void *data, const struct evq_event_record *event, co
  *
  * It may do what an evq_event_fn may.
  *
- * Return: 0, or an errno value, as an evq_event_fn.
+ * Return: 0, or an errno value, of either sign, which is counted.
  */
 typedef int (*evq_gap_fn)(void *data, const struct evq_gap_record *gap);
 
@@ -633,11 +652,30 @@ EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
 EVQ_API struct evq_subscription *evq_subscription_from_fd(int fd);
 
 /**
- * evq_subscription_close() - end a subscription
+ * evq_subscription_reader() - make a further reader of the same subscription
+ * @subscription: a subscription
+ *
+ * Each record goes to one of the readers, so that several threads, each with its
+ * own, or several processes can share the work. The new one is an object like
+ * the first, for which all functions of a subscription are, and has the same
+ * registrations and callbacks: what is registered through one is there for all.
+ * The subscription ends with the last of them.
+ *
+ * With EVQ_SUBSCRIBE_ACK, what a reader has read and not acknowledged goes to
+ * another one when it is closed, also by the end of its process.
+ *
+ * Return: a subscription, or NULL.
+ * Thread-safe.
+ */
+EVQ_API struct evq_subscription *evq_subscription_reader(struct evq_subscription *subscription);
+
+/**
+ * evq_subscription_close() - end a subscription, or one of its readers
  * @subscription: a subscription, or NULL
  *
- * Its callbacks are not called any more. May be called from within one of them:
- * the dispatch that called it then fails with ECANCELED. errno stays as it was.
+ * It calls no callbacks any more. May be called from within one of them: the
+ * dispatch that called it then fails with ECANCELED, and what that callback
+ * returns is acknowledged no more. errno stays as it was.
  */
 EVQ_API void evq_subscription_close(struct evq_subscription *subscription);
 
@@ -683,8 +721,9 @@ EVQ_API int evq_subscription_register(struct evq_subscription *subscription,
  * @cookie: any value; comes back in each record
  * @registration: as for evq_subscription_register()
  *
- * For programs that look at records themselves, see evq_subscription_read().
- * A dispatch skips these records.
+ * For programs that look at records themselves, see evq_subscription_read(). A
+ * dispatch skips these records, and acknowledges them with ENOENT where they are
+ * to be acknowledged, as it does those of other programs' registrations.
  *
  * Return: 0, or -1, as evq_subscription_register().
  * Thread-safe.
@@ -702,7 +741,7 @@ EVQ_API int evq_subscription_register_cookie(struct evq_subscription *subscripti
  * Its callback is not called any more, not even for records that were read
  * already. Where another thread is in that callback the function waits for it
  * to return, so the caller must hold nothing that the callback waits for. From
- * within the callback itself it does not wait.
+ * within any callback of the subscription it does not wait.
  *
  * Return: 0, or -1. ENOENT: there is no such registration (any more).
  * Thread-safe.
@@ -738,6 +777,20 @@ EVQ_API void evq_subscription_set_gap_callback(struct evq_subscription *subscrip
 					       evq_gap_fn callback, void *data);
 
 /**
+ * evq_subscription_set_read_size() - how much a dispatch reads at a time
+ * @subscription: a subscription
+ * @size: bytes, of records with their headers; 0: a size that suits most
+ *
+ * One record is always read. With EVQ_SUBSCRIBE_ACK, what is read together is
+ * acknowledged together, and is out of reach of other readers meanwhile: where
+ * callbacks take long a small size shares the work better, a large one saves
+ * system calls.
+ *
+ * Thread-safe.
+ */
+EVQ_API void evq_subscription_set_read_size(struct evq_subscription *subscription, size_t size);
+
+/**
  * evq_subscription_wait() - wait until there is something to read
  * @subscription: a subscription
  * @deadline_ns: when to stop waiting; 0: never
@@ -758,10 +811,11 @@ EVQ_API int evq_subscription_wait(struct evq_subscription *subscription, uint64_
  * Return: how many callbacks ran, those for gaps included, which is 0 where
  * nothing that was read has one; -1 otherwise. EAGAIN: there is nothing to read
  * now. ESHUTDOWN: end of file: the queue is stopped and everything was read
- * (after evq_queue_start() there may be more). EBUSY: the subscription is being
- * dispatched already, by this or another thread. ECANCELED: a callback closed
- * the subscription, which is no more.
- * One thread at a time.
+ * (after evq_queue_start() there may be more). ENOTCONN: the subscription was
+ * disconnected, and everything was read. EBUSY: this reader is being dispatched
+ * already, by this or another thread. ECANCELED: a callback closed it, and it is
+ * no more.
+ * One thread at a time for each reader.
  */
 EVQ_API int evq_subscription_dispatch(struct evq_subscription *subscription);
 
@@ -804,6 +858,40 @@ EVQ_API void evq_subscription_quit(struct evq_subscription *subscription);
 EVQ_API int evq_subscription_read(struct evq_subscription *subscription, struct evq_buffer *buffer);
 
 /**
+ * evq_subscription_ack() - acknowledge a record
+ * @subscription: any reader of the subscription that the record was read from
+ * @delivery: @delivery of its struct evq_event_record
+ * @status: 0: completed; an errno value of either sign: failed
+ * @flags: EVQ_ACK_STOP, or 0
+ *
+ * For subscriptions with EVQ_SUBSCRIBE_ACK: for records of
+ * evq_subscription_read(), and those whose callback returned EVQ_RETURN_LATER.
+ *
+ * Return: 0, or -1. ESTALE: it was acknowledged before, has timed out, or went to
+ * another reader since. ENOENT: there is no such delivery.
+ * Thread-safe.
+ */
+EVQ_API int evq_subscription_ack(struct evq_subscription *subscription, uint64_t delivery,
+				 int status, uint32_t flags);
+
+/**
+ * evq_subscription_ack_many() - acknowledge records
+ * @subscription: as for evq_subscription_ack()
+ * @acks: the acknowledgments; their status is not negative
+ * @nr_acks: how many, at least one; more than EVQ_ACK_MAX take more than one
+ *	system call
+ * @ack_size: sizeof(*@acks), which the array is stepped through by
+ *
+ * Return: how many were taken, from the first; fewer than @nr_acks where the next
+ * could not be, and acknowledging the rest tells why. -1, as for
+ * evq_subscription_ack(), means that none was.
+ * Thread-safe.
+ */
+EVQ_API ssize_t evq_subscription_ack_many(struct evq_subscription *subscription,
+					  const struct evq_ack *acks, size_t nr_acks,
+					  size_t ack_size);
+
+/**
  * evq_subscription_get_info() - limits and ledger of a subscription
  * @subscription: a subscription
  * @info: where to write them
@@ -823,8 +911,14 @@ EVQ_API int evq_subscription_get_info(struct evq_subscription *subscription,
  *	or of a kind that the library does not know
  * @gaps: gaps read, whether or not there is a callback for them
  * @gaps_failed: callbacks for gaps that returned an error
- * @last_error: what the last callback to fail returned; 0: none did
+ * @acked: records acknowledged
+ * @deferred: callbacks that returned EVQ_RETURN_LATER
+ * @stale: records that could not be acknowledged any more: they had timed out, or
+ *	were acknowledged by evq_subscription_ack()
+ * @last_error: what the last callback to fail returned, positive; 0: none did
  * @reserved: 0
+ *
+ * Of one reader.
  */
 struct evq_calls {
 	uint64_t called;
@@ -832,6 +926,9 @@ struct evq_calls {
 	uint64_t skipped;
 	uint64_t gaps;
 	uint64_t gaps_failed;
+	uint64_t acked;
+	uint64_t deferred;
+	uint64_t stale;
 	int32_t last_error;
 	uint32_t reserved;
 };
@@ -973,13 +1070,14 @@ EVQ_API int evq_features_get(int fd, struct evq_features *features, size_t size)
  *	evq_queue_submit_tracked(), functions of a batch
  * @EVQ_OPERATION_CONTROL: evq_queue_set(), evq_queue_start(), evq_queue_pause(),
  *	evq_queue_drain(), evq_queue_abort()
- * @EVQ_OPERATION_SUBSCRIBE: evq_queue_subscribe()
+ * @EVQ_OPERATION_SUBSCRIBE: evq_queue_subscribe(), evq_subscription_reader()
  * @EVQ_OPERATION_REGISTER: evq_subscription_register(),
  *	evq_subscription_register_cookie(), evq_subscription_unregister()
  * @EVQ_OPERATION_READ: evq_subscription_dispatch(), evq_subscription_read(),
  *	evq_subscription_run(), evq_buffer_next(), evq_record_next()
  * @EVQ_OPERATION_STATE: evq_queue_get_event_state(), evq_queue_forget()
  * @EVQ_OPERATION_RECEIPTS: evq_receipts_create() and other functions of receipts
+ * @EVQ_OPERATION_ACK: evq_subscription_ack(), evq_subscription_ack_many()
  */
 enum evq_operation {
 	EVQ_OPERATION_OTHER = 0,
@@ -992,6 +1090,7 @@ enum evq_operation {
 	EVQ_OPERATION_READ = 7,
 	EVQ_OPERATION_STATE = 8,
 	EVQ_OPERATION_RECEIPTS = 9,
+	EVQ_OPERATION_ACK = 10,
 };
 
 /**

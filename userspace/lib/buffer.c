@@ -69,15 +69,19 @@ static int buffer_grow(struct evq_buffer *buffer)
 	return 0;
 }
 
-int evq__buffer_fill(struct evq_buffer *buffer, int fd)
+int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size)
 {
 	ssize_t n;
 
 	buffer->used = 0;
 	buffer->record = NULL;
-	while ((n = read(fd, buffer->data, buffer->size)) < 0 && errno == EMSGSIZE) {
-		if (buffer_grow(buffer))
+	if (!size || size > buffer->size)
+		size = buffer->size;
+	while ((n = read(fd, buffer->data, size)) < 0 && errno == EMSGSIZE) {
+		/* The record is longer than was to be read at a time, or than the buffer is. */
+		if (size == buffer->size && buffer_grow(buffer))
 			return -1;
+		size = buffer->size;
 	}
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -1;

@@ -3,7 +3,8 @@
  * What the files of libevq share. Each keeps the inside of its own type.
  *
  *     queue.c         struct evq_queue
- *     subscription.c  struct evq_subscription: the fd, and dispatching
+ *     subscription.c  struct evq_subscription: the fd, and what is registered
+ *     dispatch.c      its records, and running their callbacks
  *     table.c         struct table: the registrations of a subscription
  *     receipts.c      struct evq_receipts
  *     buffer.c        struct evq_buffer
@@ -69,11 +70,41 @@ uint64_t evq__now(void);
 struct evq_subscription *evq__subscription_new(int fd);
 
 /**
+ * enum ending - how evq_subscription_run() is to end
+ * @ENDING_NOT: not yet
+ * @ENDING_DRAIN: when there is nothing to read
+ * @ENDING_ABORT: after the callback that runs; records that were read and are to be
+ *	acknowledged are left for another reader
+ */
+enum ending {
+	ENDING_NOT,
+	ENDING_DRAIN,
+	ENDING_ABORT,
+};
+
+/** evq__subscription_end() - have evq_subscription_run() end, from now on */
+void evq__subscription_end(struct evq_subscription *subscription, enum ending ending);
+
+/**
+ * evq__subscription_gave_up() - whether ENDING_ABORT has left records in hand
+ *
+ * Another reader gets them when this one is closed. Called after the end of the
+ * thread that ran it.
+ */
+bool evq__subscription_gave_up(const struct evq_subscription *subscription);
+
+/** evq__subscription_is_busy() - whether a callback of this reader runs */
+bool evq__subscription_is_busy(struct evq_subscription *subscription);
+
+/**
  * evq__buffer_fill() - read records from a subscription fd
+ * @buffer: where to
+ * @fd: subscription fd
+ * @size: how much to read, unless one record is longer; 0: as much as fits
  *
  * Return: as evq_subscription_read().
  */
-int evq__buffer_fill(struct evq_buffer *buffer, int fd);
+int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size);
 
 /**
  * struct registration - one registration of a subscription

@@ -84,6 +84,11 @@ static const struct {
 	  "these receipts have none of this event, or it was read already" },
 	{ EVQ_OPERATION_RECEIPTS, EAGAIN, "the event is not complete yet" },
 	{ EVQ_OPERATION_RECEIPTS, ETIMEDOUT, "the event was not complete by the deadline" },
+	{ EVQ_OPERATION_ACK, ENOENT,
+	  "no such delivery: was it read with EVQ_SUBSCRIBE_ACK from this subscription?" },
+	{ EVQ_OPERATION_ACK, ESTALE,
+	  "too late: it was acknowledged before, timed out, or went to another reader" },
+	{ EVQ_OPERATION_ACK, EINVAL, "the status is no errno value, or the flags are unknown" },
 	{ EVQ_OPERATION_RECEIPTS, ENOTTY, "this is not a file descriptor of receipts" },
 };
 

@@ -1,78 +1,72 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
-#include "internal.h"
+#include "subscription.h"
 
 /* The size that struct evq_calls had when it first came. */
-#define CALLS_SIZE_V1 48
+#define CALLS_SIZE_V1 72
 
-/**
- * struct evq_subscription - a subscription and what the program registered
- * @fd: the subscription fd, O_NONBLOCK; does not change until the end
- * @lock: protects everything below but @wake and @quit. Never held while a
- *	callback runs. Held over EVQ_IOC_REGISTER, so that a record cannot be
- *	looked up before its registration is in @table
- * @returned: a callback has returned
- * @table: registrations
- * @gap: called for gaps, or NULL
- * @gap_data: for @gap
- * @calls: what dispatching did
- * @buffer: what dispatch reads into; NULL before the first. Used by
- *	@dispatcher alone
- * @dispatching: a thread dispatches
- * @dispatcher: that thread
- * @in_callback: it is in the callback of the registration @running
- * @running: number of that registration
- * @in_gap: it is in the callback for gaps
- * @gap_runs: how often it has called that
- * @closed: a callback closed the subscription; whoever dispatches frees it
- * @wake: eventfd that evq_subscription_run() waits for; -1 before the first run
- * @quit: evq_subscription_run() is to end
- */
-struct evq_subscription {
-	int fd;
-	pthread_mutex_t lock;
-	pthread_cond_t returned;
-	struct table table;
-	evq_gap_fn gap;
-	void *gap_data;
-	struct evq_calls calls;
-	struct evq_buffer *buffer;
-	bool dispatching;
-	pthread_t dispatcher;
-	bool in_callback;
-	uint32_t running;
-	bool in_gap;
-	uint64_t gap_runs;
-	bool closed;
-	atomic_int wake;
-	atomic_bool quit;
-};
-
-struct evq_subscription *evq__subscription_new(int fd)
+static struct callbacks *callbacks_new(void)
 {
-	struct evq_subscription *subscription = calloc(1, sizeof(*subscription));
+	struct callbacks *shared = calloc(1, sizeof(*shared));
+
+	if (shared) {
+		pthread_mutex_init(&shared->lock, NULL);
+		pthread_cond_init(&shared->returned, NULL);
+	}
+	return shared;
+}
+
+static void callbacks_free(struct callbacks *shared)
+{
+	evq__table_clear(&shared->table);
+	pthread_cond_destroy(&shared->returned);
+	pthread_mutex_destroy(&shared->lock);
+	free(shared);
+}
+
+/* A reader that owns the fd on success. */
+static struct evq_subscription *reader_new(int fd, struct callbacks *shared)
+{
+	struct evq_subscription *reader = calloc(1, sizeof(*reader));
 	int flags;
 
-	if (!subscription)
+	if (!reader)
 		return NULL;
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
-		free(subscription);
+		free(reader);
 		return NULL;
 	}
-	subscription->fd = fd;
-	pthread_mutex_init(&subscription->lock, NULL);
-	pthread_cond_init(&subscription->returned, NULL);
-	atomic_init(&subscription->wake, -1);
+	reader->fd = fd;
+	reader->shared = shared;
+	atomic_init(&reader->wake, -1);
+	pthread_mutex_lock(&shared->lock);
+	reader->next = shared->readers;
+	shared->readers = reader;
+	pthread_mutex_unlock(&shared->lock);
+	return reader;
+}
+
+struct evq_subscription *evq__subscription_new(int fd)
+{
+	struct callbacks *shared = callbacks_new();
+	struct evq_subscription *subscription;
+
+	if (!shared)
+		return NULL;
+	subscription = reader_new(fd, shared);
+	if (!subscription) {
+		int error = errno;
+
+		callbacks_free(shared);
+		errno = error;
+	}
 	return subscription;
 }
 
@@ -85,40 +79,65 @@ struct evq_subscription *evq_subscription_from_fd(int fd)
 	return evq__subscription_new(fd);
 }
 
-static void subscription_free(struct evq_subscription *subscription)
+struct evq_subscription *evq_subscription_reader(struct evq_subscription *subscription)
 {
-	int error = errno;
+	struct evq_reader_create create = { 0 };
+	struct evq_subscription *reader;
 
+	if (ioctl(subscription->fd, EVQ_IOC_READER, &create))
+		return NULL;
+	reader = reader_new(create.out_fd, subscription->shared);
+	if (!reader)
+		evq__close(create.out_fd);
+	return reader;
+}
+
+void evq__subscription_free(struct evq_subscription *subscription)
+{
+	struct callbacks *shared = subscription->shared;
+	struct evq_subscription **at;
+	int error = errno;
+	bool last;
+
+	pthread_mutex_lock(&shared->lock);
+	for (at = &shared->readers; *at != subscription;)
+		at = &(*at)->next;
+	*at = subscription->next;
+	last = !shared->readers;
+	pthread_mutex_unlock(&shared->lock);
+
+	if (last)
+		callbacks_free(shared);
 	evq__close(atomic_load(&subscription->wake));
-	evq__table_clear(&subscription->table);
 	evq_buffer_free(subscription->buffer);
-	pthread_cond_destroy(&subscription->returned);
-	pthread_mutex_destroy(&subscription->lock);
+	free(subscription->acks);
 	free(subscription);
 	errno = error;
 }
 
-/* Called with the lock held. */
-static bool in_own_dispatch(const struct evq_subscription *subscription)
-{
-	return subscription->dispatching && pthread_equal(subscription->dispatcher, pthread_self());
-}
-
 void evq_subscription_close(struct evq_subscription *subscription)
 {
+	struct callbacks *shared;
 	bool dispatched;
 
 	if (!subscription)
 		return;
-	pthread_mutex_lock(&subscription->lock);
+	shared = subscription->shared;
+	pthread_mutex_lock(&shared->lock);
 	dispatched = in_own_dispatch(subscription);
+	pthread_mutex_unlock(&shared->lock);
+	/* Callbacks that have run are not to run again, which they would with another reader. */
+	if (dispatched)
+		evq__flush_acks(subscription);
+
+	pthread_mutex_lock(&shared->lock);
 	subscription->closed = true;
 	evq__close(subscription->fd);
 	/* The callback may go on; the number may soon be another file's. */
 	subscription->fd = -1;
-	pthread_mutex_unlock(&subscription->lock);
+	pthread_mutex_unlock(&shared->lock);
 	if (!dispatched)
-		subscription_free(subscription);
+		evq__subscription_free(subscription);
 }
 
 int evq_subscription_get_fd(const struct evq_subscription *subscription)
@@ -151,6 +170,7 @@ static int subscription_register(struct evq_subscription *subscription,
 				 const struct evq_filter *filter, struct evq_register *reg,
 				 evq_event_fn callback, void *data, uint32_t *number)
 {
+	struct callbacks *shared = subscription->shared;
 	struct registration *registration;
 	int result = -1;
 
@@ -160,19 +180,19 @@ static int subscription_register(struct evq_subscription *subscription,
 	if (!registration)
 		return -1;
 
-	pthread_mutex_lock(&subscription->lock);
-	if (!evq__table_reserve(&subscription->table))
+	pthread_mutex_lock(&shared->lock);
+	if (!evq__table_reserve(&shared->table))
 		result = ioctl(subscription->fd, EVQ_IOC_REGISTER, reg);
 	if (!result) {
 		registration->number = reg->registration;
 		registration->first_seq = reg->first_seq;
 		registration->callback = callback;
 		registration->data = data;
-		evq__table_add(&subscription->table, registration);
+		evq__table_add(&shared->table, registration);
 		if (number)
 			*number = reg->registration;
 	}
-	pthread_mutex_unlock(&subscription->lock);
+	pthread_mutex_unlock(&shared->lock);
 
 	if (result) {
 		int error = errno;
@@ -205,20 +225,44 @@ int evq_subscription_register_cookie(struct evq_subscription *subscription,
 	return subscription_register(subscription, filter, &reg, NULL, NULL, registration);
 }
 
+/* Called with the lock held. Whoever is in one must not wait for another, which may wait for him. */
+static bool in_any_callback(const struct callbacks *shared)
+{
+	const struct evq_subscription *reader;
+
+	for (reader = shared->readers; reader; reader = reader->next) {
+		if (in_own_dispatch(reader))
+			return true;
+	}
+	return false;
+}
+
+/* Called with the lock held. */
+static bool callback_runs(const struct callbacks *shared, uint32_t registration)
+{
+	const struct evq_subscription *reader;
+
+	for (reader = shared->readers; reader; reader = reader->next) {
+		if (reader->in_callback && reader->running == registration)
+			return true;
+	}
+	return false;
+}
+
 int evq_subscription_unregister(struct evq_subscription *subscription, uint32_t registration)
 {
 	struct evq_unregister unregister = { .registration = registration };
+	struct callbacks *shared = subscription->shared;
 	int result, error;
 
-	pthread_mutex_lock(&subscription->lock);
+	pthread_mutex_lock(&shared->lock);
 	result = ioctl(subscription->fd, EVQ_IOC_UNREGISTER, &unregister);
 	error = errno;
 	if (!result || error == ENOENT)
-		evq__table_remove(&subscription->table, registration);
-	while (!in_own_dispatch(subscription) && subscription->in_callback &&
-	       subscription->running == registration)
-		pthread_cond_wait(&subscription->returned, &subscription->lock);
-	pthread_mutex_unlock(&subscription->lock);
+		evq__table_remove(&shared->table, registration);
+	while (!in_any_callback(shared) && callback_runs(shared, registration))
+		pthread_cond_wait(&shared->returned, &shared->lock);
+	pthread_mutex_unlock(&shared->lock);
 	errno = error;
 	return result;
 }
@@ -226,159 +270,52 @@ int evq_subscription_unregister(struct evq_subscription *subscription, uint32_t 
 int evq_subscription_get_first_seq(struct evq_subscription *subscription, uint32_t registration,
 				   uint64_t *first_seq)
 {
+	struct callbacks *shared = subscription->shared;
 	const struct registration *found;
 
-	pthread_mutex_lock(&subscription->lock);
-	found = evq__table_find(&subscription->table, registration);
+	pthread_mutex_lock(&shared->lock);
+	found = evq__table_find(&shared->table, registration);
 	if (found)
 		*first_seq = found->first_seq;
-	pthread_mutex_unlock(&subscription->lock);
+	pthread_mutex_unlock(&shared->lock);
 	if (found)
 		return 0;
 	errno = ENOENT;
 	return -1;
 }
 
-void evq_subscription_set_gap_callback(struct evq_subscription *subscription, evq_gap_fn callback,
-				       void *data)
+/* Called with the lock held. Whether one runs that was set before this number. */
+static bool older_gap_runs(const struct callbacks *shared, uint64_t number)
 {
-	uint64_t run;
+	const struct evq_subscription *reader;
 
-	pthread_mutex_lock(&subscription->lock);
-	subscription->gap = callback;
-	subscription->gap_data = data;
-	run = subscription->gap_runs;
-	while (!in_own_dispatch(subscription) && subscription->in_gap &&
-	       subscription->gap_runs == run)
-		pthread_cond_wait(&subscription->returned, &subscription->lock);
-	pthread_mutex_unlock(&subscription->lock);
-}
-
-/* Called with the lock held, which it drops while the callback runs. */
-static bool dispatch_event(struct evq_subscription *subscription,
-			   const struct evq_event_record *event)
-{
-	const struct registration *registration =
-		evq__table_find(&subscription->table, event->registration);
-	evq_event_fn callback;
-	void *data;
-	int error;
-
-	if (!registration || !registration->callback) {
-		subscription->calls.skipped++;
-		return false;
+	for (reader = shared->readers; reader; reader = reader->next) {
+		if (reader->in_gap && reader->gap_number < number)
+			return true;
 	}
-	/* The registration may be gone before the callback has returned. */
-	callback = registration->callback;
-	data = registration->data;
-	subscription->running = event->registration;
-	subscription->in_callback = true;
-	pthread_mutex_unlock(&subscription->lock);
-
-	error = callback(data, event, evq_event_payload(event));
-
-	pthread_mutex_lock(&subscription->lock);
-	subscription->in_callback = false;
-	pthread_cond_broadcast(&subscription->returned);
-	subscription->calls.called++;
-	if (error) {
-		subscription->calls.failed++;
-		subscription->calls.last_error = error;
-	}
-	return true;
-}
-
-/* Called with the lock held, which it drops while the callback runs. */
-static bool dispatch_gap(struct evq_subscription *subscription, const struct evq_gap_record *gap)
-{
-	evq_gap_fn callback = subscription->gap;
-	void *data = subscription->gap_data;
-	int error;
-
-	subscription->calls.gaps++;
-	if (!callback)
-		return false;
-	subscription->gap_runs++;
-	subscription->in_gap = true;
-	pthread_mutex_unlock(&subscription->lock);
-
-	error = callback(data, gap);
-
-	pthread_mutex_lock(&subscription->lock);
-	subscription->in_gap = false;
-	pthread_cond_broadcast(&subscription->returned);
-	if (error) {
-		subscription->calls.gaps_failed++;
-		subscription->calls.last_error = error;
-	}
-	return true;
-}
-
-/* Called with the lock held, which it drops while a callback runs. */
-static bool dispatch_record(struct evq_subscription *subscription, const struct evq_record *record)
-{
-	const struct evq_event_record *event = evq_record_event(record);
-	const struct evq_gap_record *gap = evq_record_gap(record);
-
-	if (event)
-		return dispatch_event(subscription, event);
-	if (gap)
-		return dispatch_gap(subscription, gap);
-	subscription->calls.skipped++;
 	return false;
 }
 
-/* Called with the lock held, which it drops to read and while callbacks run. */
-static int dispatch(struct evq_subscription *subscription)
+void evq_subscription_set_gap_callback(struct evq_subscription *subscription, evq_gap_fn callback,
+				       void *data)
 {
-	const struct evq_record *record;
-	int ran = 0, there;
+	struct callbacks *shared = subscription->shared;
+	uint64_t number;
 
-	if (!subscription->buffer) {
-		subscription->buffer = evq_buffer_new(0);
-		if (!subscription->buffer)
-			return -1;
-	}
-	pthread_mutex_unlock(&subscription->lock);
-	there = evq__buffer_fill(subscription->buffer, subscription->fd);
-	pthread_mutex_lock(&subscription->lock);
-	if (there == 0) {
-		errno = EAGAIN;
-		return -1;
-	}
-	if (there < 0)
-		return -1;
-	while ((there = evq_buffer_next(subscription->buffer, &record)) > 0) {
-		if (dispatch_record(subscription, record))
-			ran++;
-		if (subscription->closed) {
-			errno = ECANCELED;
-			return -1;
-		}
-	}
-	return there < 0 ? -1 : ran;
+	pthread_mutex_lock(&shared->lock);
+	shared->gap = callback;
+	shared->gap_data = data;
+	number = ++shared->gap_number;
+	while (!in_any_callback(shared) && older_gap_runs(shared, number))
+		pthread_cond_wait(&shared->returned, &shared->lock);
+	pthread_mutex_unlock(&shared->lock);
 }
 
-int evq_subscription_dispatch(struct evq_subscription *subscription)
+void evq_subscription_set_read_size(struct evq_subscription *subscription, size_t size)
 {
-	bool closed;
-	int result;
-
-	pthread_mutex_lock(&subscription->lock);
-	if (subscription->dispatching) {
-		pthread_mutex_unlock(&subscription->lock);
-		errno = EBUSY;
-		return -1;
-	}
-	subscription->dispatching = true;
-	subscription->dispatcher = pthread_self();
-	result = dispatch(subscription);
-	subscription->dispatching = false;
-	closed = subscription->closed;
-	pthread_mutex_unlock(&subscription->lock);
-	if (closed)
-		subscription_free(subscription);
-	return result;
+	pthread_mutex_lock(&subscription->shared->lock);
+	subscription->read_size = size;
+	pthread_mutex_unlock(&subscription->shared->lock);
 }
 
 int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadline_ns)
@@ -386,70 +323,48 @@ int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadli
 	return evq__poll(subscription->fd, deadline_ns);
 }
 
-/*
- * The eventfd that evq_subscription_quit() writes to, or -1. Here it is published
- * before @quit is looked at, there @quit is set before it is looked for, both
- * in one total order: one of the two sees the other's.
- */
-static int wake_fd(struct evq_subscription *subscription)
-{
-	int fd;
-
-	pthread_mutex_lock(&subscription->lock);
-	fd = atomic_load(&subscription->wake);
-	if (in_own_dispatch(subscription)) {
-		/* Whoever waited here would wait for what it keeps from being read. */
-		fd = -1;
-		errno = EBUSY;
-	} else if (fd < 0) {
-		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		atomic_store(&subscription->wake, fd);
-	}
-	pthread_mutex_unlock(&subscription->lock);
-	return fd;
-}
-
-void evq_subscription_quit(struct evq_subscription *subscription)
-{
-	int error = errno;
-	uint64_t one = 1;
-	int fd;
-
-	atomic_store(&subscription->quit, true);
-	fd = atomic_load(&subscription->wake);
-	/* It can fail only where it would overflow, and then it is readable. */
-	if (fd < 0 || write(fd, &one, sizeof(one)) < 0)
-		errno = error;
-}
-
-int evq_subscription_run(struct evq_subscription *subscription)
-{
-	struct pollfd fds[] = {
-		{ .fd = subscription->fd, .events = POLLIN },
-		{ .fd = wake_fd(subscription), .events = POLLIN },
-	};
-	uint64_t count;
-
-	if (fds[1].fd < 0)
-		return -1;
-	while (!atomic_exchange(&subscription->quit, false)) {
-		if (evq__ppoll(fds, 2, 0) < 0) {
-			if (errno != EINTR)
-				return -1;
-		} else if (fds[1].revents) {
-			/* Perhaps of a quit that ended the run before. */
-			if (read(fds[1].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-				return -1;
-		} else if (evq_subscription_dispatch(subscription) < 0 && errno != EAGAIN) {
-			return errno == ESHUTDOWN ? 0 : -1;
-		}
-	}
-	return 1;
-}
-
 int evq_subscription_read(struct evq_subscription *subscription, struct evq_buffer *buffer)
 {
-	return evq__buffer_fill(buffer, subscription->fd);
+	return evq__buffer_fill(buffer, subscription->fd, 0);
+}
+
+ssize_t evq_subscription_ack_many(struct evq_subscription *subscription, const struct evq_ack *acks,
+				  size_t nr_acks, size_t ack_size)
+{
+	const char *array = (const char *)acks;
+	size_t done = 0;
+
+	if (nr_acks > SSIZE_MAX || ack_size > UINT32_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	do {
+		size_t left = nr_acks - done;
+		struct evq_ack_many many = {
+			.acks_ptr = (uintptr_t)(array + done * ack_size),
+			.nr_acks = left < EVQ_ACK_MAX ? (uint32_t)left : EVQ_ACK_MAX,
+			.ack_size = (uint32_t)ack_size,
+		};
+
+		if (ioctl(subscription->fd, EVQ_IOC_ACK, &many))
+			return done ? (ssize_t)done : -1;
+		done += many.nr_taken;
+		if (many.nr_taken < many.nr_acks)
+			break;
+	} while (done < nr_acks);
+	return (ssize_t)done;
+}
+
+int evq_subscription_ack(struct evq_subscription *subscription, uint64_t delivery, int status,
+			 uint32_t flags)
+{
+	struct evq_ack ack = {
+		.delivery = delivery,
+		.status = status < 0 ? -(uint32_t)status : (uint32_t)status,
+		.flags = flags,
+	};
+
+	return evq_subscription_ack_many(subscription, &ack, 1, sizeof(ack)) == 1 ? 0 : -1;
 }
 
 int evq_subscription_get_info(struct evq_subscription *subscription,
@@ -463,13 +378,10 @@ int evq_subscription_get_calls(struct evq_subscription *subscription, struct evq
 {
 	_Static_assert(sizeof(struct evq_calls) == CALLS_SIZE_V1, "struct evq_calls grew");
 
-	if (size < CALLS_SIZE_V1) {
-		errno = EINVAL;
+	if (evq__clear(calls, size, CALLS_SIZE_V1))
 		return -1;
-	}
-	memset(calls, 0, size);
-	pthread_mutex_lock(&subscription->lock);
+	pthread_mutex_lock(&subscription->shared->lock);
 	memcpy(calls, &subscription->calls, sizeof(subscription->calls));
-	pthread_mutex_unlock(&subscription->lock);
+	pthread_mutex_unlock(&subscription->shared->lock);
 	return 0;
 }
