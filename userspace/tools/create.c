@@ -10,7 +10,6 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char create_help[] =
@@ -38,13 +37,6 @@ static const char destroy_help[] =
 	"\n"
 	"  -h, --help  print this\n";
 
-/* Long enough for the kernel, as to_queue_name() has looked at it. */
-static void set_name(__u8 *to, const char *name)
-{
-	memset(to, 0, EVQ_NAME_SIZE);
-	memcpy(to, name, strlen(name));
-}
-
 static const char *reason(int error)
 {
 	switch (error) {
@@ -59,7 +51,7 @@ static const char *reason(int error)
 	case EDQUOT:
 		return "you have as many queues as you may: destroy one, or raise user_queues";
 	default:
-		return evq_strerror(EVQ_OPERATION_OTHER, error);
+		return evq_strerror(EVQ_OPERATION_CREATE, error);
 	}
 }
 
@@ -95,16 +87,8 @@ static uint32_t to_group(const char *text)
 	return to_u32("--group", text, UINT32_MAX - 1);
 }
 
-static int destroy(struct evq_queue *device, const char *name)
-{
-	struct evq_queue_destroy argument = { 0 };
-
-	set_name(argument.name, name);
-	return ioctl(evq_queue_get_fd(device), EVQ_IOC_QUEUE_DESTROY, &argument);
-}
-
 /* A queue whose settings were refused would not be what was asked for. */
-static int set_or_destroy(struct evq_queue *device, struct evq_queue *queue, const char *name,
+static int set_or_destroy(struct evq_queue *queue, const char *name,
 			  const struct settings *settings)
 {
 	int error;
@@ -113,32 +97,22 @@ static int set_or_destroy(struct evq_queue *device, struct evq_queue *queue, con
 		return STATUS_OK;
 	error = errno;
 	complain("cannot create %s: %s", name, settings_strerror(error));
-	if (destroy(device, name))
+	if (evq_queue_destroy(NULL, name))
 		complain("cannot destroy it again: %s", reason(errno));
 	return STATUS_ERROR;
 }
 
-static int make_queue(const char *name, struct evq_queue_create *create,
-		      const struct settings *settings)
+static int make_queue(const struct evq_queue_options *what, const struct settings *settings)
 {
-	struct evq_queue *device = open_queue(NULL, 0);
-	struct evq_queue *queue;
+	struct evq_queue *queue = evq_queue_create(NULL, what, sizeof(*what));
 	int status;
 
-	set_name(create->name, name);
-	if (ioctl(evq_queue_get_fd(device), EVQ_IOC_QUEUE_CREATE, create)) {
-		complain("cannot create %s: %s", name, reason(errno));
-		evq_queue_close(device);
-		return STATUS_ERROR;
-	}
-	queue = evq_queue_from_fd(create->out_fd);
 	if (!queue) {
-		complain("cannot create %s: %s", name, strerror(errno));
+		complain("cannot create %s: %s", what->name, reason(errno));
 		return STATUS_ERROR;
 	}
-	status = set_or_destroy(device, queue, name, settings);
+	status = set_or_destroy(queue, what->name, settings);
 	evq_queue_close(queue);
-	evq_queue_close(device);
 	return status;
 }
 
@@ -158,7 +132,7 @@ int run_create(int argc, char **argv)
 		{ 0 },
 	};
 	const struct option *options = settings_options(own);
-	struct evq_queue_create what = { .mode = 0660, .uid = geteuid(), .gid = getegid() };
+	struct evq_queue_options what = { .mode = 0660, .uid = geteuid(), .gid = getegid() };
 	struct settings settings = { 0 };
 	int option;
 
@@ -191,7 +165,8 @@ int run_create(int argc, char **argv)
 	free((void *)options);
 	if (argc - optind != 1)
 		usage_error("takes one name");
-	return make_queue(to_queue_name(argv[optind]), &what, &settings);
+	what.name = to_queue_name(argv[optind]);
+	return make_queue(&what, &settings);
 }
 
 int run_destroy(int argc, char **argv)
@@ -200,9 +175,8 @@ int run_destroy(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct evq_queue *device;
 	const char *name;
-	int option, status = STATUS_OK;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
 		if (option != 'h')
@@ -213,11 +187,9 @@ int run_destroy(int argc, char **argv)
 	if (argc - optind != 1)
 		usage_error("takes one name");
 	name = to_queue_name(argv[optind]);
-	device = open_queue(NULL, 0);
-	if (destroy(device, name)) {
+	if (evq_queue_destroy(NULL, name)) {
 		complain("cannot destroy %s: %s", name, reason(errno));
-		status = STATUS_ERROR;
+		return STATUS_ERROR;
 	}
-	evq_queue_close(device);
-	return status;
+	return STATUS_OK;
 }

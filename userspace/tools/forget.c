@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <string.h>
-#include <sys/ioctl.h>
 
 static const char help[] =
 	"Usage: evq forget [OPTION...] ID\n"
@@ -20,18 +18,18 @@ static const char help[] =
 	"\n"
 	"Prints how many they were.\n";
 
-static int forget(const char *name, const struct evq_forget *what)
+static int forget(const char *name, uint64_t id, uint32_t flags)
 {
 	struct evq_queue *queue = open_queue(name, EVQ_RIGHT_CONTROL);
-	struct evq_forget forget = *what;
 	int status = STATUS_OK;
+	uint64_t nr;
 
-	if (!ioctl(evq_queue_get_fd(queue), EVQ_IOC_FORGET, &forget)) {
-		printf("%llu\n", (unsigned long long)forget.nr_forgotten);
+	if (!evq_queue_forget(queue, id, flags, &nr)) {
+		printf("%llu\n", (unsigned long long)nr);
 	} else {
 		complain("%s: %s", queue_title(name),
 			 errno == ENOENT ? "it retains no event with this id" :
-					   evq_strerror(EVQ_OPERATION_CONTROL, errno));
+					   evq_strerror(EVQ_OPERATION_STATE, errno));
 		status = STATUS_ERROR;
 	}
 	evq_queue_close(queue);
@@ -46,8 +44,9 @@ int run_forget(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct evq_forget what = { 0 };
 	const char *name = NULL;
+	uint32_t flags = 0;
+	uint64_t id = 0;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "q:ah", options, NULL)) >= 0) {
@@ -56,7 +55,7 @@ int run_forget(int argc, char **argv)
 			name = optarg;
 			break;
 		case 'a':
-			what.flags |= EVQ_FORGET_ALL;
+			flags = EVQ_FORGET_ALL;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -65,12 +64,12 @@ int run_forget(int argc, char **argv)
 			try_help();
 		}
 	}
-	if (argc - optind != !what.flags)
+	if (argc - optind != !flags)
 		usage_error("takes one id, or --all");
-	if (!what.flags) {
-		what.id = to_number("ID", argv[optind], UINT64_MAX);
-		if (!what.id)
+	if (!flags) {
+		id = to_number("ID", argv[optind], UINT64_MAX);
+		if (!id)
 			usage_error("ID is 1 at least: 0 stands for none");
 	}
-	return forget(name, &what);
+	return forget(name, id, flags);
 }

@@ -236,11 +236,13 @@ static int wait_for_source(struct publisher *publisher)
 	struct pollfd fds[] = {
 		{ .fd = publisher->source.fd, .events = POLLIN },
 		{ .fd = evq_queue_get_fd(publisher->queue) },
-		{ .fd = publisher->receipts ? publisher->receipts->fd : -1, .events = POLLIN },
+		{ .fd = -1, .events = POLLIN },
 	};
 
 	if (publisher->source.fd < 0)
 		return STATUS_OK;
+	if (publisher->receipts)
+		fds[2].fd = evq_receipts_get_fd(publisher->receipts->of);
 	if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR) {
 		complain("cannot wait: %s", strerror(errno));
 		return STATUS_ERROR;

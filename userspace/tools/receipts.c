@@ -2,28 +2,20 @@
 #include "receipts.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-#define NSEC_PER_SEC 1000000000ULL
 
 struct receipts *receipts_open(struct evq_queue *queue, bool json)
 {
-	struct evq_receipts_create create = { .capacity = EVQ_RECEIPTS_DEFAULT };
 	struct receipts *receipts = calloc(1, sizeof(*receipts));
 
-	if (!receipts || ioctl(evq_queue_get_fd(queue), EVQ_IOC_RECEIPTS, &create) ||
-	    fcntl(create.out_fd, F_SETFL, O_RDONLY | O_NONBLOCK)) {
-		complain("cannot make receipts: %s", evq_strerror(EVQ_OPERATION_OTHER, errno));
+	if (receipts)
+		receipts->of = evq_receipts_create(queue, EVQ_RECEIPTS_DEFAULT);
+	if (!receipts || !receipts->of) {
+		complain("cannot have receipts: %s", evq_strerror(EVQ_OPERATION_RECEIPTS, errno));
 		exit(STATUS_ERROR);
 	}
-	receipts->fd = create.out_fd;
 	receipts->json = json;
-	receipts->capacity = create.capacity;
+	receipts->capacity = EVQ_RECEIPTS_DEFAULT;
 	return receipts;
 }
 
@@ -41,24 +33,16 @@ ssize_t receipts_submit(struct receipts *receipts, struct evq_queue *queue,
 			struct evq_event_desc *events, size_t nr, uint32_t flags,
 			uint64_t deadline_ns)
 {
-	struct evq_submit submit = {
-		.events_ptr = (uintptr_t)events,
-		.nr_events = (uint32_t)nr,
-		.event_size = sizeof(*events),
-		.deadline_ns = deadline_ns,
-		.flags = flags | EVQ_SUBMIT_RECEIPTS,
-		.receipts_fd = receipts->fd,
-	};
+	ssize_t taken;
 	size_t i;
 
-	for (i = 0; i < nr; i++) {
-		events[i].flags |= EVQ_EVENT_TRACKED;
-		events[i].cookie = receipts->submitted + i + 1;
-	}
-	if (ioctl(evq_queue_get_fd(queue), EVQ_IOC_SUBMIT, &submit))
-		return -1;
-	receipts->submitted += submit.nr_taken;
-	return (ssize_t)submit.nr_taken;
+	for (i = 0; i < nr; i++)
+		evq_event_set_tracked(&events[i], receipts->submitted + i + 1);
+	taken = evq_queue_submit_tracked(queue, receipts->of, events, nr, sizeof(*events), flags,
+					 deadline_ns);
+	if (taken > 0)
+		receipts->submitted += (uint64_t)taken;
+	return taken;
 }
 
 static void print_json(const struct evq_receipt *receipt)
@@ -100,19 +84,18 @@ static void print_text(const struct evq_receipt *receipt)
 int receipts_read(struct receipts *receipts)
 {
 	struct evq_receipt some[64];
-	ssize_t n;
-	size_t i;
+	ssize_t n, i;
 
-	while ((n = read(receipts->fd, some, sizeof(some))) > 0) {
-		for (i = 0; i < (size_t)n / sizeof(some[0]); i++) {
+	while ((n = evq_receipts_read(receipts->of, some, ARRAY_SIZE(some))) > 0) {
+		for (i = 0; i < n; i++) {
 			(receipts->json ? print_json : print_text)(&some[i]);
 			receipts->received++;
 			receipts->failed += some[i].status != 0;
 		}
 		fflush(stdout);
 	}
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		complain("cannot read receipts: %s", strerror(errno));
+	if (n < 0 && errno != EINTR) {
+		complain("cannot read receipts: %s", evq_strerror(EVQ_OPERATION_RECEIPTS, errno));
 		return -1;
 	}
 	return 0;
@@ -120,18 +103,11 @@ int receipts_read(struct receipts *receipts)
 
 int receipts_wait(struct receipts *receipts, uint64_t deadline_ns)
 {
-	struct pollfd readable = { .fd = receipts->fd, .events = POLLIN };
-	uint64_t now = evq_deadline(0);
-	struct timespec left = { 0 };
-	int n;
+	int n = evq_receipts_wait(receipts->of, deadline_ns);
 
-	if (deadline_ns > now) {
-		left.tv_sec = (time_t)((deadline_ns - now) / NSEC_PER_SEC);
-		left.tv_nsec = (long)((deadline_ns - now) % NSEC_PER_SEC);
-	}
-	n = ppoll(&readable, 1, deadline_ns ? &left : NULL, NULL);
 	if (n < 0 && errno != EINTR) {
-		complain("cannot wait for receipts: %s", strerror(errno));
+		complain("cannot wait for receipts: %s",
+			 evq_strerror(EVQ_OPERATION_RECEIPTS, errno));
 		return -1;
 	}
 	if (n > 0)
@@ -143,6 +119,6 @@ void receipts_close(struct receipts *receipts)
 {
 	if (!receipts)
 		return;
-	close(receipts->fd);
+	evq_receipts_close(receipts->of);
 	free(receipts);
 }

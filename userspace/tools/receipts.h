@@ -12,7 +12,7 @@
 
 /**
  * struct receipts - a receipts fd, and what came from it
- * @fd: the receipts fd
+ * @of: where they come from
  * @json: print JSON
  * @capacity: how many receipts it has room for
  * @submitted: events that were submitted with it
@@ -20,7 +20,7 @@
  * @failed: of these, say that something failed
  */
 struct receipts {
-	int fd;
+	struct evq_receipts *of;
 	bool json;
 	uint64_t capacity;
 	uint64_t submitted;

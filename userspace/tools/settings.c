@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 const char settings_help[] =
 	"  -c, --capacity=N       most events that may wait in each lane\n"
@@ -154,18 +153,18 @@ bool settings_take(struct settings *settings, int option, const char *argument)
 
 int settings_apply(const struct settings *settings, struct evq_queue *queue)
 {
-	struct evq_queue_set set = { .set = settings->set, .to = settings->to };
+	struct evq_queue_settings to = settings->to;
 	struct evq_queue_info info;
 
 	if (evq_queue_get_info(queue, &info, sizeof(info)))
 		return -1;
-	if (set.set & EVQ_SET_MODE)
-		set.to.mode |= info.settings.mode & ~settings->mode_given;
-	if (set.set & EVQ_SET_HISTORY && !settings->history_given)
-		set.to.history_events = info.settings.history_events;
-	if (set.set & EVQ_SET_HISTORY && !settings->history_bytes_given)
-		set.to.history_bytes = info.settings.history_bytes;
-	return ioctl(evq_queue_get_fd(queue), EVQ_IOC_QUEUE_SET, &set);
+	if (settings->set & EVQ_SET_MODE)
+		to.mode |= info.settings.mode & ~settings->mode_given;
+	if (settings->set & EVQ_SET_HISTORY && !settings->history_given)
+		to.history_events = info.settings.history_events;
+	if (settings->set & EVQ_SET_HISTORY && !settings->history_bytes_given)
+		to.history_bytes = info.settings.history_bytes;
+	return evq_queue_set(queue, settings->set, &to, sizeof(to));
 }
 
 const char *settings_strerror(int error)

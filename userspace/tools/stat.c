@@ -5,7 +5,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 static const char help[] =
 	"Usage: evq stat [OPTION...]\n"
@@ -47,8 +46,6 @@ struct report {
 	struct field kernel[NR_KERNEL_FIELDS];
 	struct evq_lane_info *lanes;
 };
-
-static const char *const modes[] = { "evict", "sequential" };
 
 static void print_fields(const struct field *fields, size_t nr)
 {
@@ -125,16 +122,15 @@ static void show_json(const struct report *report)
 	struct json_object *of_kernel = json_object_new_object();
 	struct json_object *rights = json_object_new_array();
 	struct json_object *mode = json_object_new_array();
-	uint32_t right;
-	size_t i;
+	uint32_t bit;
 
-	for (right = 1; evq_right_name(right); right <<= 1) {
-		if (report->info.rights & right)
-			json_add_word(rights, evq_right_name(right));
+	for (bit = 1; evq_right_name(bit); bit <<= 1) {
+		if (report->info.rights & bit)
+			json_add_word(rights, evq_right_name(bit));
 	}
-	for (i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (report->info.settings.mode & 1U << i)
-			json_add_word(mode, modes[i]);
+	for (bit = 1; evq_mode_name(bit); bit <<= 1) {
+		if (report->info.settings.mode & bit)
+			json_add_word(mode, evq_mode_name(bit));
 	}
 	json_add_text(of_queue, "name", report->title);
 	json_add_text(of_queue, "state", state_name(report->info.state));
@@ -180,17 +176,16 @@ static void show_lanes(const struct report *report)
 
 static void show_text(const struct report *report)
 {
-	uint32_t right;
-	size_t i;
+	uint32_t bit;
 
 	printf("%s: %s, rights:", report->title, state_name(report->info.state));
-	for (right = 1; evq_right_name(right); right <<= 1) {
-		if (report->info.rights & right)
-			printf(" %s", evq_right_name(right));
+	for (bit = 1; evq_right_name(bit); bit <<= 1) {
+		if (report->info.rights & bit)
+			printf(" %s", evq_right_name(bit));
 	}
-	for (i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (report->info.settings.mode & 1U << i)
-			printf(", %s", modes[i]);
+	for (bit = 1; evq_mode_name(bit); bit <<= 1) {
+		if (report->info.settings.mode & bit)
+			printf(", %s", evq_mode_name(bit));
 	}
 	putchar('\n');
 	print_fields(report->queue, NR_QUEUE_FIELDS);
@@ -263,8 +258,7 @@ static int get_lanes(struct report *report, struct evq_queue *queue)
 	if (!report->lanes)
 		return -1;
 	for (i = 0; i < report->info.nr_lanes; i++) {
-		report->lanes[i].lane = i;
-		if (ioctl(evq_queue_get_fd(queue), EVQ_IOC_LANE_INFO, &report->lanes[i]))
+		if (evq_queue_get_lane_info(queue, i, &report->lanes[i], sizeof(*report->lanes)))
 			return -1;
 	}
 	return 0;
@@ -291,28 +285,21 @@ static int show_queue(struct evq_queue *queue, const char *title, bool json, boo
 
 static const char *status_name(uint32_t status)
 {
-	switch (status) {
-	case EVQ_EVENT_PENDING:
-		return "pending";
-	case EVQ_EVENT_DISPATCHED:
-		return "dispatched";
-	case EVQ_EVENT_COMPLETE:
-		return "complete";
-	default:
-		return "unknown";
-	}
+	const char *name = evq_event_status_name(status);
+
+	return name ? name : "unknown";
 }
 
 static int show_id(struct evq_queue *queue, const char *title, bool json, uint64_t id)
 {
-	struct evq_event_state state = { .id = id };
+	struct evq_event_state state;
 	struct json_object *line;
 
-	if (ioctl(evq_queue_get_fd(queue), EVQ_IOC_EVENT_STATE, &state)) {
+	if (evq_queue_get_event_state(queue, id, &state, sizeof(state))) {
 		complain("%s: %s", title,
 			 errno == ENOENT ? "no event with this id is pending or retained; "
 					   "evq ctl set --history has more retained" :
-					   evq_strerror(EVQ_OPERATION_OTHER, errno));
+					   evq_strerror(EVQ_OPERATION_STATE, errno));
 		return STATUS_ERROR;
 	}
 	if (!json) {

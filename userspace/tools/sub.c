@@ -297,26 +297,15 @@ static int print_ledger(const struct subscriber *subscriber)
 }
 
 /* The cookie is the number of the listener. */
-static void register_all(struct subscriber *subscriber, bool replay)
+static void register_all(struct subscriber *subscriber, uint32_t flags)
 {
-	int fd = evq_subscription_get_fd(subscriber->subscription);
 	size_t i;
 
 	for (i = 0; i < subscriber->nr_listeners; i++) {
 		const struct listener *listener = &subscriber->listeners[i];
-		struct evq_register reg = {
-			.match = listener->filter.match,
-			.order = listener->order,
-			.id = listener->filter.id,
-			.key = listener->filter.key,
-			.type = listener->filter.type,
-			.priority_min = listener->filter.priority_min,
-			.priority_max = listener->filter.priority_max,
-			.flags = replay ? EVQ_REGISTER_REPLAY : 0,
-			.cookie = i,
-		};
 
-		if (ioctl(fd, EVQ_IOC_REGISTER, &reg)) {
+		if (evq_subscription_register_cookie(subscriber->subscription, &listener->filter,
+						     listener->order, flags, i, NULL)) {
 			complain("cannot register %s: %s", listener->text,
 				 errno == EDQUOT ?
 					 "you have as many as you may: raise user_registrations" :
@@ -396,7 +385,7 @@ static int receive(struct subscriber *subscriber)
 }
 
 static void subscribe(struct subscriber *subscriber, const char *name,
-		      struct evq_subscribe *subscribe)
+		      const struct evq_subscription_options *what)
 {
 	struct evq_queue *queue = open_queue(name, EVQ_RIGHT_SUBSCRIBE);
 	const char *reason = NULL;
@@ -404,8 +393,7 @@ static void subscribe(struct subscriber *subscriber, const char *name,
 
 	if (!evq_queue_get_info(queue, &info, sizeof(info)))
 		subscriber->lanes = info.nr_lanes > 1;
-	if (!ioctl(evq_queue_get_fd(queue), EVQ_IOC_SUBSCRIBE, subscribe))
-		subscriber->subscription = evq_subscription_from_fd(subscribe->out_fd);
+	subscriber->subscription = evq_queue_subscribe(queue, what, sizeof(*what));
 	if (subscriber->subscription) {
 		evq_queue_close(queue);
 		return;
@@ -502,68 +490,69 @@ static const struct option options[] = {
 };
 
 /* Options of the subscription; false: it is none of them. */
-static bool take_subscribe(struct evq_subscribe *subscribe, int option)
+static bool take_subscription(struct evq_subscription_options *what, int option)
 {
 	switch (option) {
 	case 'P':
-		subscribe->policy = to_policy(optarg);
+		what->policy = to_policy(optarg);
 		return true;
 	case 'G':
-		subscribe->gate_ns = to_duration("--gate", optarg);
-		if (!subscribe->gate_ns)
+		what->gate_ns = to_duration("--gate", optarg);
+		if (!what->gate_ns)
 			usage_error("--gate is more than no time");
 		return true;
 	case 'R':
-		subscribe->max_records = to_u32("--records", optarg, EVQ_RECORDS_MAX);
+		what->max_records = to_u32("--records", optarg, EVQ_RECORDS_MAX);
 		return true;
 	case 'B':
-		subscribe->max_bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
+		what->max_bytes = to_u32("--bytes", optarg, EVQ_BYTES_MAX);
 		return true;
 	case 'W':
-		subscribe->wake_records = to_size("--wake", optarg, EVQ_RECORDS_MAX);
+		what->wake_records = to_size("--wake", optarg, EVQ_RECORDS_MAX);
 		return true;
 	case 'K':
-		subscribe->flags |= EVQ_SUBSCRIBE_KEY_EXCLUSIVE;
+		what->flags |= EVQ_SUBSCRIBE_KEY_EXCLUSIVE;
 		return true;
 	case 'I':
-		subscribe->max_in_hand = to_size("--in-hand", optarg, EVQ_RECORDS_MAX);
+		what->max_in_hand = to_size("--in-hand", optarg, EVQ_RECORDS_MAX);
 		return true;
 	case 'A':
-		subscribe->max_attempts = to_size("--attempts", optarg, EVQ_ATTEMPTS_MAX);
+		what->max_attempts = to_size("--attempts", optarg, EVQ_ATTEMPTS_MAX);
 		return true;
 	default:
 		return false;
 	}
 }
 
-static void check(const struct subscriber *subscriber, struct evq_subscribe *subscribe)
+static void check(const struct subscriber *subscriber, struct evq_subscription_options *what)
 {
-	uint32_t records = subscribe->max_records ? subscribe->max_records : EVQ_RECORDS_DEFAULT;
+	uint32_t records = what->max_records ? what->max_records : EVQ_RECORDS_DEFAULT;
 
-	bool gate = subscribe->policy == EVQ_POLICY_GATE;
+	bool gate = what->policy == EVQ_POLICY_GATE;
 
-	if (gate != !!subscribe->gate_ns)
+	if (gate != !!what->gate_ns)
 		usage_error("--policy gate and --gate go together");
-	if (subscribe->wake_records > records)
+	if (what->wake_records > records)
 		usage_error("--wake is no more than --records, %u", records);
 	if (!subscriber->exec && (subscriber->workers || subscriber->has_stop))
 		usage_error("--workers and --stop go with --exec");
-	if (!subscriber->exec && subscribe->flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE)
+	if (!subscriber->exec && what->flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE)
 		usage_error("--key-exclusive goes with --exec");
-	if (!subscriber->ack && (subscribe->max_in_hand || subscribe->max_attempts))
+	if (!subscriber->ack && (what->max_in_hand || what->max_attempts))
 		usage_error("--in-hand and --attempts go with --ack or --exec");
 	if (subscriber->ack)
-		subscribe->flags |= EVQ_SUBSCRIBE_ACK;
+		what->flags |= EVQ_SUBSCRIBE_ACK;
 }
 
 int run_sub(int argc, char **argv)
 {
 	static const char *const letters = "q:jl:n:t:rP:G:R:B:W:ax:w:KS:I:A:h";
-	struct evq_subscribe what = { .policy = EVQ_POLICY_DROP_OLDEST };
+	struct evq_subscription_options what = { .policy = EVQ_POLICY_DROP_OLDEST };
 	struct subscriber subscriber = { 0 };
 	const char *name = NULL;
+	uint32_t flags = 0;
 	uint64_t time_ns = 0;
-	bool has_time = false, replay = false;
+	bool has_time = false;
 	int option, status, ready_fd = -1;
 
 	while ((option = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
@@ -589,7 +578,7 @@ int run_sub(int argc, char **argv)
 			has_time = true;
 			break;
 		case 'r':
-			replay = true;
+			flags |= EVQ_REGISTER_REPLAY;
 			break;
 		case 'x':
 			subscriber.exec = optarg;
@@ -612,7 +601,7 @@ int run_sub(int argc, char **argv)
 			fputs(help, stdout);
 			return STATUS_OK;
 		default:
-			if (!take_subscribe(&what, option))
+			if (!take_subscription(&what, option))
 				try_help();
 		}
 	}
@@ -624,7 +613,7 @@ int run_sub(int argc, char **argv)
 
 	subscribe(&subscriber, name, &what);
 	output_open(&subscriber.output);
-	register_all(&subscriber, replay);
+	register_all(&subscriber, flags);
 	/* The output waits for who reads it; the wait for records ends all the same. */
 	catch_signals(SA_RESTART);
 	tell_ready(ready_fd);
