@@ -1065,18 +1065,6 @@ TEST_F(values, device_rights)
 	}
 }
 
-static void drop_capability(int cap)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[2];
-
-	CHECK(!syscall(SYS_capget, &head, data));
-	data[cap / 32].effective &= ~(1U << (cap % 32));
-	CHECK(!syscall(SYS_capset, &head, data));
-}
-
 static int opens_without_control(void *arg)
 {
 	int before = *(int *)arg;
@@ -1106,8 +1094,7 @@ static int without_capability(void *arg)
 
 static int other_user(void *arg)
 {
-	CHECK(!setresgid(65534, 65534, 65534));
-	CHECK(!setresuid(65534, 65534, 65534));
+	become(65534, 65534);
 	return opens_without_control(arg);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <ctype.h>
 #include <dirent.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -418,8 +420,6 @@ void check_receipt(const struct evq_receipt *receipt)
 		CHECK_EQ(0, receipt->registration);
 		CHECK_EQ(0, receipt->pid);
 	}
-	if (receipt->failed)
-		CHECK(receipt->status && receipt->subscription);
 }
 
 int receipts_read(int receipts, struct evq_receipt *to, __u32 nr)
@@ -968,6 +968,70 @@ void child_kill(pid_t pid)
 {
 	CHECK(!kill(pid, SIGKILL));
 	CHECK(WIFSIGNALED(child_wait(pid)));
+}
+
+void drop_capability(int cap)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	CHECK(!syscall(SYS_capget, &head, data));
+	data[cap / 32].effective &= ~(1U << (cap % 32));
+	CHECK(!syscall(SYS_capset, &head, data));
+}
+
+void become(uid_t uid, gid_t gid)
+{
+	CHECK(!setgroups(0, NULL));
+	CHECK(!setresgid(gid, gid, gid));
+	CHECK(!setresuid(uid, uid, uid));
+	/* which a change of user has undone */
+	CHECK(!prctl(PR_SET_PDEATHSIG, SIGKILL));
+}
+
+__u64 file_number(const char *path)
+{
+	char text[64], *end;
+	__u64 number;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		fail_at(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	CHECK(n > 0);
+	text[n] = '\0';
+	number = strtoull(text, &end, 10);
+	if (end == text || strcmp(end, "\n"))
+		fail_at(__FILE__, __LINE__, "%s: not a number: %s", path, text);
+	return number;
+}
+
+int file_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	if (n < 0)
+		n = -errno;
+	else
+		CHECK_EQ(strlen(text), n);
+	close(fd);
+	return n < 0 ? n : 0;
+}
+
+int file_set(const char *path, __u64 number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu\n", number);
+	return file_write(path, text);
 }
 
 void send_fd(int sock, int fd)

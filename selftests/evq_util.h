@@ -302,6 +302,16 @@ int child_wait(pid_t pid);
 void child_ok(pid_t pid);
 void child_kill(pid_t pid);
 
+/* This process, for good: without a capability, as another user. */
+void drop_capability(int cap);
+void become(uid_t uid, gid_t gid);
+
+/* A file of one number, as in sysfs */
+__u64 file_number(const char *path);
+/* Writes all of the text at once; a negative errno if that fails. */
+int file_write(const char *path, const char *text);
+int file_set(const char *path, __u64 number);
+
 /* Pass a descriptor over a Unix socket. */
 void send_fd(int sock, int fd);
 
