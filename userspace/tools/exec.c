@@ -6,13 +6,11 @@
 #include "subscriber.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,13 +22,15 @@
 
 /**
  * struct worker - a reader and the command that runs for it
- * @reader: where its records come from
+ * @subscription: the reader; the first has the subscriber's own
+ * @reader: its records
  * @number: 1, 2, ...
  * @delivery: token of the record that the command is for
  * @pid: the command
  * @pidfd: readable when it has ended; -1: none runs
  */
 struct worker {
+	struct evq_subscription *subscription;
 	struct reader reader;
 	uint32_t number;
 	uint64_t delivery;
@@ -287,29 +287,29 @@ static int wait_for_some(const struct run *run)
 	return 0;
 }
 
-/* The first has the subscription's own fd. */
 static struct worker *make_workers(struct subscriber *subscriber)
 {
 	struct worker *workers = calloc(subscriber->workers, sizeof(*workers));
-	int own = evq_subscription_get_fd(subscriber->subscription);
 	uint32_t i;
 
 	if (!workers) {
 		complain("no memory");
 		exit(STATUS_ERROR);
 	}
+	workers[0].subscription = subscriber->subscription;
 	for (i = 0; i < subscriber->workers; i++) {
-		struct evq_reader_create create = { 0 };
+		struct worker *worker = &workers[i];
 
-		if (i && (ioctl(own, EVQ_IOC_READER, &create) ||
-			  fcntl(create.out_fd, F_SETFL, O_RDONLY | O_NONBLOCK))) {
+		if (i)
+			worker->subscription = evq_subscription_reader(subscriber->subscription);
+		if (!worker->subscription) {
 			complain("cannot make a reader: %s",
-				 evq_strerror(EVQ_OPERATION_OTHER, errno));
+				 evq_strerror(EVQ_OPERATION_SUBSCRIBE, errno));
 			exit(STATUS_ERROR);
 		}
-		reader_open(&workers[i].reader, i ? create.out_fd : own, true);
-		workers[i].number = i + 1;
-		workers[i].pidfd = -1;
+		reader_open(&worker->reader, evq_subscription_get_fd(worker->subscription), true);
+		worker->number = i + 1;
+		worker->pidfd = -1;
 	}
 	return workers;
 }
@@ -320,7 +320,7 @@ static void free_workers(const struct subscriber *subscriber, struct worker *wor
 
 	for (i = 0; i < subscriber->workers; i++) {
 		if (i)
-			close(workers[i].reader.fd);
+			evq_subscription_close(workers[i].subscription);
 		reader_close(&workers[i].reader);
 	}
 	free(workers);

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -208,26 +207,20 @@ int subscriber_write(struct subscriber *subscriber)
 
 int subscriber_ack(struct subscriber *subscriber, const struct evq_ack *acks, size_t nr)
 {
-	int fd = evq_subscription_get_fd(subscriber->subscription);
 	size_t done = 0;
 
 	while (done < nr) {
-		size_t left = nr - done;
-		struct evq_ack_many many = {
-			.acks_ptr = (uintptr_t)(acks + done),
-			.nr_acks = left < EVQ_ACK_MAX ? (uint32_t)left : EVQ_ACK_MAX,
-			.ack_size = sizeof(*acks),
-		};
+		ssize_t n = evq_subscription_ack_many(subscriber->subscription, acks + done,
+						      nr - done, sizeof(*acks));
 
-		if (!ioctl(fd, EVQ_IOC_ACK, &many)) {
-			done += many.nr_taken;
+		if (n > 0) {
+			done += (size_t)n;
 		} else if (errno == ESTALE || errno == ENOENT) {
 			/* It is settled without us: lost, or timed out. */
 			subscriber->late++;
 			done++;
 		} else {
-			complain("cannot acknowledge: %s",
-				 evq_strerror(EVQ_OPERATION_READ, errno));
+			complain("cannot acknowledge: %s", evq_strerror(EVQ_OPERATION_ACK, errno));
 			return -1;
 		}
 	}
