@@ -40,8 +40,6 @@ static const char destroy_help[] =
 static const char *reason(int error)
 {
 	switch (error) {
-	case EPERM:
-		return "named queues take CAP_SYS_ADMIN: try it with sudo";
 	case EEXIST:
 		return "there is a queue of that name: evq list shows it, evq destroy removes it";
 	case ENOENT:

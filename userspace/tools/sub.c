@@ -231,10 +231,7 @@ int subscriber_read_failed(int error)
 {
 	if (error == ESHUTDOWN)
 		return STATUS_OK;
-	if (error == ENOTCONN)
-		complain("disconnected: it read too slowly for its policy; start it again");
-	else
-		complain("cannot read: %s", evq_strerror(EVQ_OPERATION_READ, error));
+	complain("cannot read: %s", evq_strerror(EVQ_OPERATION_READ, error));
 	return STATUS_ERROR;
 }
 
@@ -300,9 +297,7 @@ static void register_all(struct subscriber *subscriber, uint32_t flags)
 		if (evq_subscription_register_cookie(subscriber->subscription, &listener->filter,
 						     listener->order, flags, i, NULL)) {
 			complain("cannot register %s: %s", listener->text,
-				 errno == EDQUOT ?
-					 "you have as many as you may: raise user_registrations" :
-					 evq_strerror(EVQ_OPERATION_REGISTER, errno));
+				 evq_strerror(EVQ_OPERATION_REGISTER, errno));
 			exit(STATUS_ERROR);
 		}
 	}
@@ -393,8 +388,6 @@ static void subscribe(struct subscriber *subscriber, const char *name,
 	}
 	if (errno == EACCES)
 		reason = "it may not be held, or not for so long: evq ctl set --gate-max allows it";
-	if (errno == EDQUOT)
-		reason = "you have as many as you may: close some, or raise user_subscriptions";
 	complain("no subscription to %s: %s", queue_title(name),
 		 reason ? reason : evq_strerror(EVQ_OPERATION_SUBSCRIBE, errno));
 	exit(STATUS_ERROR);
