@@ -946,6 +946,347 @@ EVQ_API int evq_subscription_get_calls(struct evq_subscription *subscription,
 				       struct evq_calls *calls, size_t size);
 
 /*
+ * Pools
+ */
+
+/** define EVQ_POOL_WORKERS_MAX - most workers of a pool */
+#define EVQ_POOL_WORKERS_MAX	1024
+
+/**
+ * struct evq_pool_options - what a new pool is like
+ * @nr_workers: number of threads; 0: as many as there are processors
+ * @read_size: how much a worker takes at a time, as for
+ *	evq_subscription_set_read_size(); 0: 1 KiB, a few records with short payloads
+ * @flags: 0
+ * @reserved: 0
+ */
+struct evq_pool_options {
+	uint32_t nr_workers;
+	uint32_t read_size;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
+/**
+ * evq_pool_create() - make a pool of threads that run callbacks
+ * @subscription: the subscription whose callbacks they run; can be closed
+ *	afterwards, which leaves the subscription to the pool
+ * @options: what the pool is to be like; NULL: the defaults
+ * @size: sizeof(*@options)
+ *
+ * Each worker has a reader of its own, so each record goes to one of them, and
+ * callbacks run at once: those of different events in any order. Where the
+ * subscription has EVQ_SUBSCRIBE_ACK and EVQ_SUBSCRIBE_KEY_EXCLUSIVE, those of
+ * events with equal keys keep their order and do not run at once.
+ *
+ * The threads have every signal blocked. A child of fork(2) has no threads: there
+ * the functions of the pool fail with ECHILD.
+ *
+ * Return: a pool, not started, or NULL. EMFILE: it takes a file descriptor for
+ * each worker, and one more.
+ * Thread-safe.
+ */
+EVQ_API struct evq_pool *evq_pool_create(struct evq_subscription *subscription,
+					 const struct evq_pool_options *options, size_t size);
+
+/**
+ * evq_pool_start() - start the workers
+ * @pool: a pool
+ *
+ * Those that run already go on. A worker ends by itself at the end of file (after
+ * evq_queue_start() the pool can be started again), and where reading fails.
+ *
+ * Return: 0, or -1, and then none runs. EAGAIN: there can be no more threads.
+ * EDEADLK: a worker of the pool called this. ECHILD: see evq_pool_create().
+ * Thread-safe.
+ */
+EVQ_API int evq_pool_start(struct evq_pool *pool);
+
+/**
+ * evq_pool_stop() - have the workers read what is there, then end
+ * @pool: a pool
+ * @deadline_ns: when the stop becomes an abort; 0: never
+ *
+ * A worker ends when it finds nothing to read. What the queue has accepted but not
+ * dispatched is not among that: evq_queue_drain() first has it dispatched. Waits
+ * for callbacks that run. Records whose callbacks returned EVQ_RETURN_LATER can be
+ * acknowledged afterwards.
+ *
+ * Return: 0, or -1, and in either case no worker runs. ETIMEDOUT: the deadline
+ * passed. ECANCELED: evq_pool_abort() came. EDEADLK, ECHILD: as
+ * evq_pool_start(), and nothing is stopped.
+ * Thread-safe.
+ */
+EVQ_API int evq_pool_stop(struct evq_pool *pool, uint64_t deadline_ns);
+
+/**
+ * evq_pool_abort() - have the workers end after the callbacks that run
+ * @pool: a pool
+ *
+ * Where the subscription has EVQ_SUBSCRIBE_ACK, records that a worker has read but
+ * not run go back, for others or for the next start. So do those, read by the same
+ * worker, whose callbacks returned EVQ_RETURN_LATER. Otherwise the callbacks of
+ * all that was read are run.
+ *
+ * Return: 0, or -1. EDEADLK, ECHILD: as evq_pool_start().
+ * Thread-safe.
+ */
+EVQ_API int evq_pool_abort(struct evq_pool *pool);
+
+/**
+ * evq_pool_wait() - wait until every worker has ended
+ * @pool: a pool
+ * @deadline_ns: when to stop waiting; 0: never
+ *
+ * Return: 1 if none runs; 0 if the deadline passed; -1 otherwise. EDEADLK, ECHILD:
+ * as evq_pool_start().
+ * Thread-safe.
+ */
+EVQ_API int evq_pool_wait(struct evq_pool *pool, uint64_t deadline_ns);
+
+/**
+ * evq_pool_close() - end a pool
+ * @pool: a pool, or NULL
+ *
+ * Where it runs it is aborted.
+ *
+ * Return: 0, or -1, and then nothing has changed. EDEADLK, ECHILD: as
+ * evq_pool_start().
+ */
+EVQ_API int evq_pool_close(struct evq_pool *pool);
+
+/**
+ * enum evq_pool_state - what a pool is doing
+ * @EVQ_POOL_STOPPED: was not started, or was stopped
+ * @EVQ_POOL_RUNNING: workers run
+ * @EVQ_POOL_STOPPING: workers read what is there
+ * @EVQ_POOL_ABORTING: workers are about to end
+ * @EVQ_POOL_ENDED: all workers have ended by themselves
+ */
+enum evq_pool_state {
+	EVQ_POOL_STOPPED = 0,
+	EVQ_POOL_RUNNING = 1,
+	EVQ_POOL_STOPPING = 2,
+	EVQ_POOL_ABORTING = 3,
+	EVQ_POOL_ENDED = 4,
+};
+
+/**
+ * struct evq_pool_info - state of a pool
+ * @state: one of enum evq_pool_state
+ * @nr_workers: workers that it has
+ * @nr_running: of these, that have a thread now
+ * @nr_busy: of these, that are in a callback
+ * @error: errno with which reading failed for a worker since the start; 0: none
+ * @reserved: 0
+ */
+struct evq_pool_info {
+	uint32_t state;
+	uint32_t nr_workers;
+	uint32_t nr_running;
+	uint32_t nr_busy;
+	int32_t error;
+	uint32_t reserved;
+};
+
+/**
+ * evq_pool_get_info() - state of a pool
+ * @pool: a pool
+ * @info: where to write it
+ * @size: sizeof(*@info)
+ *
+ * Return: 0, or -1. EINVAL: @size is less than that of the first version. ECHILD:
+ * see evq_pool_create().
+ * Thread-safe.
+ */
+EVQ_API int evq_pool_get_info(struct evq_pool *pool, struct evq_pool_info *info, size_t size);
+
+/** define EVQ_POOL_ALL - all workers together */
+#define EVQ_POOL_ALL		UINT32_MAX
+
+/**
+ * evq_pool_get_calls() - what the workers did since the pool was made
+ * @pool: a pool
+ * @worker: which, 0 to nr_workers - 1, or EVQ_POOL_ALL
+ * @calls: where to write it
+ * @size: sizeof(*@calls)
+ *
+ * Return: 0, or -1. EINVAL: there is no such worker, or @size is less than that of
+ * the first version. ECHILD: see evq_pool_create().
+ * Thread-safe.
+ */
+EVQ_API int evq_pool_get_calls(struct evq_pool *pool, uint32_t worker, struct evq_calls *calls,
+			       size_t size);
+
+/*
+ * Batches
+ */
+
+/**
+ * typedef evq_refused_fn - told of an event of a batch that will never be accepted
+ * @data: what was given with it
+ * @event: the event; gone, as its payload, when the function returns
+ * @error: why: EEXIST, EMSGSIZE, EINVAL, E2BIG or EACCES, as for
+ *	evq_queue_submit_many(); or, from evq_batch_close(), why it was not accepted in
+ *	time
+ *
+ * Runs in the thread that hands over, and may call every function of the library,
+ * but not close the batch.
+ */
+typedef void (*evq_refused_fn)(void *data, const struct evq_event_desc *event, int error);
+
+/** define EVQ_BATCH_THREAD - a thread of the library hands over what is due */
+#define EVQ_BATCH_THREAD	0x1
+
+/**
+ * struct evq_batch_options - what a new batch is like
+ * @size: events that make a full batch, up to EVQ_SUBMIT_MAX; 0: 64
+ * @flags: EVQ_BATCH_THREAD, which needs @max_age_ns; or 0
+ * @max_age_ns: how long an event may wait in the batch; 0: until it is full or
+ *	flushed
+ * @receipts: for events that are tracked; NULL: none are. Have to stay until the
+ *	batch is closed
+ * @refused: told of events that the queue refused; NULL: they are only counted
+ * @data: given to @refused
+ */
+struct evq_batch_options {
+	uint32_t size;
+	uint32_t flags;
+	uint64_t max_age_ns;
+	struct evq_receipts *receipts;
+	evq_refused_fn refused;
+	void *data;
+};
+
+/**
+ * evq_batch_create() - make a batch: events that are submitted together
+ * @queue: a queue with EVQ_RIGHT_SUBMIT; has to stay until the batch is closed
+ * @options: what the batch is to be like; NULL: the defaults
+ * @size: sizeof(*@options)
+ *
+ * Events are handed over to the queue, with one system call and in the order in
+ * which they were added, when the batch is full, by evq_batch_flush(), and when one
+ * is older than it may be: then by the thread of EVQ_BATCH_THREAD, by
+ * evq_batch_dispatch() from the program's own loop, or by whoever adds the next.
+ * What the queue does not take at that time, because it is full or stopped, or a
+ * signal came, stays and is handed over the next time. An event that it will never
+ * take is told to @refused, and does not hold up the others.
+ *
+ * Events in the batch at the time of a fork(2) are handed over by the parent; the
+ * child begins with an empty batch.
+ *
+ * Return: a batch, or NULL. EACCES: @queue lacks the right.
+ * Thread-safe.
+ */
+EVQ_API struct evq_batch *evq_batch_create(struct evq_queue *queue,
+					   const struct evq_batch_options *options, size_t size);
+
+/**
+ * evq_batch_add() - add an event
+ * @batch: a batch
+ * @event: the event, see evq_event_init(); it and its payload are copied
+ * @event_size: sizeof(*@event)
+ * @flags: EVQ_SUBMIT_NONBLOCK: do not wait for room; or 0
+ * @deadline_ns: when to stop waiting for room; 0: never
+ *
+ * The one that makes the batch full hands it over, and waits for room where the
+ * queue is full.
+ *
+ * Return: 0: the event is in the batch, or handed over already. -1: it is not, and
+ * may be added again; what was in the batch before still is. EAGAIN, ETIMEDOUT,
+ * ESHUTDOWN, EINTR and so on: as evq_queue_submit_many(). EINVAL: it is tracked,
+ * and there are no receipts.
+ * Thread-safe.
+ */
+EVQ_API int evq_batch_add(struct evq_batch *batch, const struct evq_event_desc *event,
+			  size_t event_size, uint32_t flags, uint64_t deadline_ns);
+
+/**
+ * evq_batch_flush() - hand over what is there
+ * @batch: a batch
+ * @flags: as for evq_batch_add()
+ * @deadline_ns: as for evq_batch_add()
+ *
+ * Return: 0: all that was in the batch when this was called is handed over, or was
+ * refused. -1: some of it still is there, and may be flushed again; as
+ * evq_batch_add().
+ * Thread-safe.
+ */
+EVQ_API int evq_batch_flush(struct evq_batch *batch, uint32_t flags, uint64_t deadline_ns);
+
+/**
+ * evq_batch_get_fd() - the file descriptor of a batch
+ * @batch: a batch
+ *
+ * For the program's own event loop: on POLLIN call evq_batch_dispatch(). It stays
+ * @batch's. Not to be used together with EVQ_BATCH_THREAD.
+ *
+ * Return: the file descriptor; -1 where @max_age_ns is 0. Does not fail.
+ * Thread-safe.
+ */
+EVQ_API int evq_batch_get_fd(const struct evq_batch *batch);
+
+/**
+ * evq_batch_dispatch() - hand over what is older than it may be
+ * @batch: a batch
+ *
+ * Does not wait. What cannot be handed over is tried again after @max_age_ns.
+ *
+ * Return: 0: nothing is that old any more; -1 otherwise. EAGAIN: the queue is full,
+ * or another thread is handing over. EINVAL: @max_age_ns is 0.
+ * Thread-safe.
+ */
+EVQ_API int evq_batch_dispatch(struct evq_batch *batch);
+
+/**
+ * struct evq_batch_info - ledger of a batch
+ * @size: events that make it full
+ * @last_error: errno of the last hand-over that failed, or event that was refused;
+ *	0: none
+ * @added: events added
+ * @handed_over: of these, accepted by the queue
+ * @refused: of these, refused by the queue
+ * @waiting: of these, in the batch
+ * @calls: system calls it has made to hand over
+ * @reserved: 0
+ *
+ * At any moment added = handed_over + refused + waiting.
+ */
+struct evq_batch_info {
+	uint32_t size;
+	int32_t last_error;
+	uint64_t added;
+	uint64_t handed_over;
+	uint64_t refused;
+	uint64_t waiting;
+	uint64_t calls;
+	uint64_t reserved[2];
+};
+
+/**
+ * evq_batch_get_info() - ledger of a batch
+ * @batch: a batch
+ * @info: where to write it
+ * @size: sizeof(*@info)
+ *
+ * Return: 0, or -1. EINVAL: @size is less than that of the first version.
+ * Thread-safe.
+ */
+EVQ_API int evq_batch_get_info(struct evq_batch *batch, struct evq_batch_info *info, size_t size);
+
+/**
+ * evq_batch_close() - hand over what is there, and end a batch
+ * @batch: a batch, or NULL
+ * @deadline_ns: when to stop waiting for room; 0: never
+ *
+ * With EVQ_BATCH_THREAD it can take a second longer.
+ *
+ * Return: how many events could not be handed over and are gone, each of which was
+ * told to @refused; errno says why. 0: none, and errno stays as it was.
+ */
+EVQ_API size_t evq_batch_close(struct evq_batch *batch, uint64_t deadline_ns);
+
+/*
  * Buffers and records
  */
 
@@ -1078,6 +1419,7 @@ EVQ_API int evq_features_get(int fd, struct evq_features *features, size_t size)
  * @EVQ_OPERATION_STATE: evq_queue_get_event_state(), evq_queue_forget()
  * @EVQ_OPERATION_RECEIPTS: evq_receipts_create() and other functions of receipts
  * @EVQ_OPERATION_ACK: evq_subscription_ack(), evq_subscription_ack_many()
+ * @EVQ_OPERATION_POOL: evq_pool_create() and other functions of a pool
  */
 enum evq_operation {
 	EVQ_OPERATION_OTHER = 0,
@@ -1091,6 +1433,7 @@ enum evq_operation {
 	EVQ_OPERATION_STATE = 8,
 	EVQ_OPERATION_RECEIPTS = 9,
 	EVQ_OPERATION_ACK = 10,
+	EVQ_OPERATION_POOL = 11,
 };
 
 /**

@@ -7,6 +7,8 @@
  *     dispatch.c      its records, and running their callbacks
  *     table.c         struct table: the registrations of a subscription
  *     receipts.c      struct evq_receipts
+ *     pool.c          struct evq_pool
+ *     batch.c         struct evq_batch
  *     buffer.c        struct evq_buffer
  *     record.c        records in memory
  *     call.c          ioctls, time

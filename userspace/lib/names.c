@@ -89,6 +89,15 @@ static const struct {
 	{ EVQ_OPERATION_ACK, ESTALE,
 	  "too late: it was acknowledged before, timed out, or went to another reader" },
 	{ EVQ_OPERATION_ACK, EINVAL, "the status is no errno value, or the flags are unknown" },
+	{ EVQ_OPERATION_POOL, EMFILE,
+	  "a pool takes a file descriptor for each worker: have fewer, or raise ulimit -n" },
+	{ EVQ_OPERATION_POOL, EAGAIN, "there can be no more threads: have fewer workers" },
+	{ EVQ_OPERATION_POOL, EDEADLK,
+	  "a callback cannot wait for its own thread: stop the pool from another one" },
+	{ EVQ_OPERATION_POOL, ECHILD,
+	  "the threads are those of the process that made the pool: make another one here" },
+	{ EVQ_OPERATION_POOL, ETIMEDOUT, "the deadline passed: records are left to read" },
+	{ EVQ_OPERATION_POOL, ECANCELED, "the pool was aborted: records are left to read" },
 	{ EVQ_OPERATION_RECEIPTS, ENOTTY, "this is not a file descriptor of receipts" },
 };
 

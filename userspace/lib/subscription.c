@@ -225,7 +225,7 @@ int evq_subscription_register_cookie(struct evq_subscription *subscription,
 	return subscription_register(subscription, filter, &reg, NULL, NULL, registration);
 }
 
-/* Called with the lock held. Whoever is in one must not wait for another, which may wait for him. */
+/* Called with the lock held. Who is in one must not wait for another, which may wait for him. */
 static bool in_any_callback(const struct callbacks *shared)
 {
 	const struct evq_subscription *reader;

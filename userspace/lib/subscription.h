@@ -88,13 +88,13 @@ struct evq_subscription {
 	atomic_int ending;
 };
 
-/* Called with the lock held. Whether the calling thread is in a callback of this very reader. */
+/* Called with the lock held. Whether the calling thread is in a callback of this reader. */
 static inline bool in_own_dispatch(const struct evq_subscription *subscription)
 {
 	return subscription->dispatching && pthread_equal(subscription->dispatcher, pthread_self());
 }
 
-/** evq__subscription_free() - take a reader out of the list and free it; its fd is closed before */
+/** evq__subscription_free() - take a reader out of the list and free it; its fd is closed */
 void evq__subscription_free(struct evq_subscription *subscription);
 
 /** evq__flush_acks() - tell the kernel what was acknowledged; by the dispatcher, without the lock */
