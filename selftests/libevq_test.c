@@ -6,11 +6,30 @@
 #include <evq.h>
 
 #include <limits.h>
+#include <stdarg.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "evq_harness.h"
 
 #define BIG (1024 * 1024)
+
+/* How often the library acknowledges: its calls go through this. */
+static atomic_int ack_calls;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == EVQ_IOC_ACK)
+		atomic_fetch_add(&ack_calls, 1);
+	return syscall(SYS_ioctl, fd, request, arg);
+}
 
 #define create_queue(...) \
 	evq_queue_create(NULL, &(struct evq_queue_options){ __VA_ARGS__ }, \
@@ -931,6 +950,69 @@ TEST_F(lib, structures_of_another_age)
 	EXPECT_EQ(EINVAL, errno);
 }
 
+/* Options say what they say, and nothing that this library does not know. */
+TEST_F(lib, options)
+{
+	struct {
+		struct evq_subscription_options options;
+		__u64 more;
+	} sub = {
+		.options = { .policy = EVQ_POLICY_DROP_NEWEST, .max_records = 7, .max_bytes = 70 },
+	};
+	struct {
+		struct evq_queue_options options;
+		__u64 more;
+	} queue = { .options = { .capacity = 5, .max_payload = 50, .flags = EVQ_QUEUE_PAUSED } };
+	struct {
+		struct evq_queue_settings to;
+		__u64 more;
+	} to = { .to = { .capacity = 6 } };
+	struct evq_subscription_info info;
+	struct evq_subscription *made;
+	struct evq_queue_info qi;
+	struct evq_queue *other;
+
+	made = evq_queue_subscribe(self->queue, &sub.options, sizeof(sub));
+	ASSERT_NE(NULL, made);
+	ASSERT_EQ(0, evq_subscription_get_info(made, &info, sizeof(info)));
+	EXPECT_EQ(EVQ_POLICY_DROP_NEWEST, info.policy);
+	EXPECT_EQ(7, info.max_records);
+	EXPECT_EQ(70, info.max_bytes);
+	evq_subscription_close(made);
+	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &sub.options, sizeof(sub.options) - 8));
+	EXPECT_EQ(EINVAL, errno);
+	sub.more = 1ULL << 63;
+	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &sub.options, sizeof(sub)));
+	EXPECT_EQ(E2BIG, errno);
+	sub.options.reserved = 1;
+	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &sub.options, sizeof(sub.options)));
+	EXPECT_EQ(EINVAL, errno);
+
+	other = evq_queue_create(NULL, &queue.options, sizeof(queue));
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, evq_queue_set(other, EVQ_SET_CAPACITY, &to.to, sizeof(to)));
+	ASSERT_EQ(0, evq_queue_get_info(other, &qi, sizeof(qi)));
+	EXPECT_EQ(EVQ_STATE_PAUSED, qi.state);
+	EXPECT_EQ(6, qi.settings.capacity);
+	EXPECT_EQ(50, qi.settings.max_payload);
+	to.more = 1;
+	EXPECT_EQ(-1, evq_queue_set(other, EVQ_SET_CAPACITY, &to.to, sizeof(to)));
+	EXPECT_EQ(E2BIG, errno);
+	EXPECT_EQ(-1, evq_queue_set(other, EVQ_SET_CAPACITY, &to.to, 8));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_queue_set(other, 0, &to.to, sizeof(to.to)));
+	EXPECT_EQ(EINVAL, errno);
+	evq_queue_close(other);
+	queue.more = 1;
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &queue.options, sizeof(queue)));
+	EXPECT_EQ(E2BIG, errno);
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &queue.options, 8));
+	EXPECT_EQ(EINVAL, errno);
+	queue.options.reserved = 1;
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &queue.options, sizeof(queue.options)));
+	EXPECT_EQ(EINVAL, errno);
+}
+
 /* Whatever is in the memory, nothing beyond it is looked at. */
 TEST(record_bounds)
 {
@@ -997,6 +1079,12 @@ TEST(record_bounds)
 
 TEST(words)
 {
+	EXPECT_STREQ("sequential", evq_mode_name(EVQ_MODE_SEQUENTIAL));
+	EXPECT_EQ(NULL, evq_mode_name(EVQ_MODE_EVICT | EVQ_MODE_SEQUENTIAL));
+	EXPECT_STREQ("complete", evq_event_status_name(EVQ_EVENT_COMPLETE));
+	EXPECT_EQ(NULL, evq_event_status_name(0));
+	EXPECT_STREQ("gate", evq_policy_name(EVQ_POLICY_GATE));
+	EXPECT_STREQ("history", evq_lost_name(EVQ_LOST_HISTORY));
 	EXPECT_STREQ("submit", evq_right_name(EVQ_RIGHT_SUBMIT));
 	EXPECT_EQ(NULL, evq_right_name(0));
 	EXPECT_STREQ("stopped", evq_state_name(EVQ_STATE_STOPPED));
@@ -1011,6 +1099,9 @@ TEST(words)
 	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_CREATE, ENOENT), "insmod"));
 	EXPECT_STREQ(strerror(ENOENT), evq_strerror(EVQ_OPERATION_OTHER, ENOENT));
 	EXPECT_STREQ(strerror(EFAULT), evq_strerror(EVQ_OPERATION_READ, EFAULT));
+	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_STATE, ENOENT), "history_events"));
+	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_ACK, ESTALE), "too late"));
+	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_SUBSCRIBE, EACCES), "gate_max_ns"));
 	EXPECT_EQ('0', evq_version()[0]);
 }
 
