@@ -8,6 +8,8 @@
 #define DEFAULT_SIZE (64 * 1024)
 /* Room for a gap and for an event with a short payload. */
 #define MIN_SIZE 256
+/* Room for either of them. */
+#define MIN_READ 128
 
 /**
  * struct evq_buffer - memory for records
@@ -77,11 +79,12 @@ int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size)
 	buffer->record = NULL;
 	if (!size || size > buffer->size)
 		size = buffer->size;
+	else if (size < MIN_READ)
+		size = MIN_READ;
 	while ((n = read(fd, buffer->data, size)) < 0 && errno == EMSGSIZE) {
-		/* The record is longer than was to be read at a time, or than the buffer is. */
 		if (size == buffer->size && buffer_grow(buffer))
 			return -1;
-		size = buffer->size;
+		size = size < buffer->size / 2 ? size * 2 : buffer->size;
 	}
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -1;
