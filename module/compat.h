@@ -14,4 +14,11 @@
 #define no_llseek NULL
 #endif
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+/* What a devnode callback is given. */
+#define evq_const_device const struct device
+#else
+#define evq_const_device struct device
+#endif
+
 #endif /* EVQ_COMPAT_H */

@@ -88,6 +88,7 @@ int evq_index_init(struct evq_index *index)
 {
 	spin_lock_init(&index->lock);
 	memset(index->nr_groups, 0, sizeof(index->nr_groups));
+	index->epoch = 0;
 	index->classes = 0;
 	return rhashtable_init(&index->groups, &evq_group_params);
 }
@@ -206,15 +207,16 @@ static void evq_index_drop_groups(struct evq_index *index,
  * evq_index_add() - let a registration match
  * @index: the index
  * @registration: prepared, with its place set
- * @lane: the lane whose events are matched
- * @first_seq: set to the lowest sequence number that it can match
+ * @lanes: the lanes whose events are matched
+ * @nr_lanes: how many
+ * @covers: set to where it begins in each lane
  *
  * Context: process; the queue's mutex is held.
  * Return: 0, or -ENOMEM, and then nothing has changed but that groups which
  *	were prepared are gone from the links.
  */
 int evq_index_add(struct evq_index *index, struct evq_registration *registration,
-		  struct evq_lane *lane, u64 *first_seq)
+		  struct evq_lane *lanes, u32 nr_lanes, struct evq_cover *covers)
 {
 	unsigned int i;
 
@@ -245,11 +247,10 @@ int evq_index_add(struct evq_index *index, struct evq_registration *registration
 			WRITE_ONCE(index->classes, index->classes | BIT_ULL(class));
 		evq_link_insert(link);
 	}
-	/* Between two events. Those that are dispatched from now on find all of the above. */
-	spin_lock(&lane->lock);
-	registration->epoch = ++lane->epoch;
-	*first_seq = evq_lane_first_waiting(lane);
-	spin_unlock(&lane->lock);
+	/* Events that leave a lane from now on find all of the above. */
+	registration->epoch = ++index->epoch;
+	for (i = 0; i < nr_lanes; i++)
+		evq_lane_cover(&lanes[i], registration->epoch, &covers[i]);
 	spin_unlock(&index->lock);
 	return 0;
 }
@@ -337,7 +338,8 @@ static unsigned int evq_index_groups(struct evq_index *index, const struct evq_e
 /**
  * evq_index_match() - the next registrations that an event matches
  * @index: the index
- * @event: an event that has left the lane
+ * @event: an event
+ * @epoch: that at which it left the lane; U64_MAX: match whatever is there now
  * @match: how far the fan-out is; all zero to begin
  * @found: array that gets them, in the order of their calls: by subscription,
  *	within one by order number, then in the order of registration
@@ -347,7 +349,7 @@ static unsigned int evq_index_groups(struct evq_index *index, const struct evq_e
  * Return: how many were found, possibly none. @match->done says if that was all.
  */
 unsigned int evq_index_match(struct evq_index *index, const struct evq_event *event,
-			     struct evq_match *match,
+			     u64 epoch, struct evq_match *match,
 			     struct evq_registration **found, unsigned int max)
 {
 	struct evq_group *groups[EVQ_CLASSES];
@@ -375,7 +377,7 @@ unsigned int evq_index_match(struct evq_index *index, const struct evq_event *ev
 					      &heads[first]->registration->place) < 0)
 				first = i;
 		registration = heads[first]->registration;
-		if (registration->epoch <= event->epoch)
+		if (registration->epoch <= epoch)
 			found[n++] = registration;
 		match->after = registration->place;
 		match->started = true;

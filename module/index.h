@@ -11,9 +11,9 @@
  * however much there is of it. (Packet classifiers call this tuple space
  * search.)
  *
- * What the dispatcher sees is decided by an epoch: an event takes along the
- * epoch at which it left the lane; a registration gets a new one when it comes
- * in. So a match does not depend on how far a fan-out, which drops the lock now
+ * What a dispatcher sees is decided by an epoch: an event takes along the
+ * epoch at which it left its lane; a registration gets a new one when it comes
+ * in, lane by lane. So a match does not depend on how far a fan-out, which drops the lock now
  * and then, has come.
  */
 #ifndef EVQ_INDEX_H
@@ -25,6 +25,7 @@
 
 #include "registration.h"
 
+struct evq_cover;
 struct evq_event;
 struct evq_lane;
 
@@ -35,8 +36,9 @@ struct evq_lane;
  * struct evq_index - see above
  * @groups: hash table of &struct evq_group. Changed with the queue's mutex
  *	held; looked up under RCU
- * @lock: protects what follows and the trees of the groups. The lane's lock
- *	is taken inside it
+ * @lock: protects what follows and the trees of the groups. The locks of lanes
+ *	are taken inside it, one at a time
+ * @epoch: of the registration added last
  * @nr_groups: how many groups each class has
  * @classes: the classes that have one, a bit each; the dispatcher may read it
  *	without the lock
@@ -44,6 +46,7 @@ struct evq_lane;
 struct evq_index {
 	struct rhashtable	groups;
 	spinlock_t		lock; /* what follows, and the trees */
+	u64			epoch;
 	unsigned int		nr_groups[EVQ_CLASSES];
 	u64			classes;
 };
@@ -67,11 +70,11 @@ void evq_index_destroy(struct evq_index *index);
 int evq_index_prepare(struct evq_registration *registration);
 void evq_index_unprepare(struct evq_registration *registration);
 int evq_index_add(struct evq_index *index, struct evq_registration *registration,
-		  struct evq_lane *lane, u64 *first_seq);
+		  struct evq_lane *lanes, u32 nr_lanes, struct evq_cover *covers);
 void evq_index_remove(struct evq_index *index, struct evq_registration *registration);
 
 unsigned int evq_index_match(struct evq_index *index, const struct evq_event *event,
-			     struct evq_match *match,
+			     u64 epoch, struct evq_match *match,
 			     struct evq_registration **found, unsigned int max);
 
 #endif /* EVQ_INDEX_H */

@@ -108,13 +108,17 @@ int evq_ioctl_features(struct evq_call *call)
 	memset(features, 0, sizeof(*features));
 	features->abi_version = EVQ_ABI_VERSION;
 	features->nr_causes = EVQ_NR_CAUSES;
-	features->max_queues = evq_max_queues;
-	features->max_subscriptions = evq_max_subscriptions;
-	features->max_registrations = evq_max_registrations;
+	features->max_queues = READ_ONCE(evq_max_queues);
+	features->max_subscriptions = READ_ONCE(evq_max_subscriptions);
+	features->max_registrations = READ_ONCE(evq_max_registrations);
 	features->submit_max = EVQ_SUBMIT_MAX;
 	features->capacity_max = EVQ_CAPACITY_MAX;
 	features->payload_max = EVQ_PAYLOAD_MAX;
 	features->records_max = EVQ_RECORDS_MAX;
 	features->bytes_max = EVQ_BYTES_MAX;
+	features->lanes_max = EVQ_LANES_MAX;
+	features->history_max = EVQ_HISTORY_MAX;
+	features->receipts_max = EVQ_RECEIPTS_MAX;
+	features->ack_max = EVQ_ACK_MAX;
 	return evq_call_answer(call);
 }

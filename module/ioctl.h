@@ -25,6 +25,15 @@ union evq_ioctl_arg {
 	struct evq_register		reg;
 	struct evq_unregister		unregister;
 	struct evq_subscription_info	subscription_info;
+	struct evq_queue_destroy	queue_destroy;
+	struct evq_lane_info		lane_info;
+	struct evq_event_state		event_state;
+	struct evq_forget		forget;
+	struct evq_receipts_create	receipts_create;
+	struct evq_receipt_wait		receipt_wait;
+	struct evq_receipts_info	receipts_info;
+	struct evq_reader_create	reader_create;
+	struct evq_ack_many		ack_many;
 };
 
 /**

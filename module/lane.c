@@ -1,37 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/bitops.h>
-#include <linux/hrtimer.h>
-#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
+#include "deadline.h"
 #include "event.h"
+#include "identity.h"
 #include "lane.h"
+#include "producer.h"
+#include "queue.h"
+#include "receipts.h"
+#include "user.h"
+
+static void evq_lane_rouse_work(struct irq_work *work)
+{
+	wake_up_process(container_of(work, struct evq_lane, rouse)->dispatcher);
+}
 
 /**
  * evq_lane_init() - make an empty lane
  * @lane: the lane
- * @capacity: most events that may wait, at least 1
+ * @queue: its queue, with its settings
+ * @number: of it within the queue
  * @state: EVQ_STATE_RUNNING or EVQ_STATE_PAUSED
  *
  * The owner sets @lane->dispatcher before anybody else sees the lane.
  */
-void evq_lane_init(struct evq_lane *lane, u32 capacity, enum evq_state state)
+void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
+		   enum evq_state state)
 {
 	unsigned int level;
 
 	memset(lane, 0, sizeof(*lane));
+	lane->queue = queue;
+	lane->settings = &queue->settings;
+	lane->number = number;
 	spin_lock_init(&lane->lock);
 	for (level = 0; level < EVQ_LEVELS; level++) {
 		INIT_LIST_HEAD(&lane->levels[level]);
 		INIT_LIST_HEAD(&lane->blocked[level]);
 	}
-	init_waitqueue_head(&lane->wait);
 	lane->state = state;
-	lane->capacity = capacity;
 	lane->next_seq = 1;
+	evq_history_init(&lane->history);
+	init_llist_head(&lane->emitted);
+	INIT_LIST_HEAD(&lane->incoming);
+	init_irq_work(&lane->rouse, evq_lane_rouse_work);
 }
 
 static bool evq_lane_accepts(const struct evq_lane *lane)
@@ -39,18 +55,21 @@ static bool evq_lane_accepts(const struct evq_lane *lane)
 	return lane->state == EVQ_STATE_RUNNING || lane->state == EVQ_STATE_PAUSED;
 }
 
-static bool evq_lane_full(const struct evq_lane *lane)
+static u32 evq_lane_setting_mode(const struct evq_lane *lane)
 {
-	return lane->waiting >= lane->capacity;
+	return READ_ONCE(lane->settings->mode);
 }
 
-/*
- * Whether a newcomer has room. While a larger capacity is being handed out there
- * is room and a line; then only those of a higher level pass.
- */
-static bool evq_lane_admits(const struct evq_lane *lane, u32 level)
+/* For who is not in the kernel. */
+static bool evq_lane_full(const struct evq_lane *lane)
 {
-	return !evq_lane_full(lane) && !(lane->lines >> level);
+	return lane->waiting + READ_ONCE(lane->settings->kernel_reserve) >=
+	       READ_ONCE(lane->settings->capacity);
+}
+
+static bool evq_lane_writable(const struct evq_lane *lane)
+{
+	return !evq_lane_accepts(lane) || (!lane->choked && !lane->lines && !evq_lane_full(lane));
 }
 
 /* Whether the caller, once it has unlocked, must wake the dispatcher. */
@@ -69,20 +88,94 @@ static struct evq_event *evq_submission_first(struct evq_submission *submission)
 	return list_first_entry(&submission->events, struct evq_event, node);
 }
 
-/* Take over the first event of @submission. There is room for it. */
-static void evq_lane_accept(struct evq_lane *lane, struct evq_submission *submission, u64 now)
+static void evq_loss_add(struct evq_loss *loss, u64 evicted, u64 aborted, u64 first, u64 last)
 {
-	struct evq_event *event = evq_submission_first(submission);
+	if (!loss->evicted && !loss->aborted) {
+		loss->first = first;
+		loss->last = last;
+	}
+	loss->first = min(loss->first, first);
+	loss->last = max(loss->last, last);
+	loss->evicted += evicted;
+	loss->aborted += aborted;
+}
+
+/* Take the first event of a level out. */
+static struct evq_event *evq_lane_shift(struct evq_lane *lane, unsigned int level)
+{
+	struct evq_event *event = list_first_entry(&lane->levels[level], struct evq_event, node);
+
+	list_del(&event->node);
+	if (list_empty(&lane->levels[level]))
+		lane->busy &= ~BIT_ULL(level);
+	lane->waiting--;
+	evq_share_uncharge(event->share, event->data_len);
+	return event;
+}
+
+/* Evict an event for a new one of @level, if the queue is such and there is one. */
+static bool evq_lane_evict(struct evq_lane *lane, u32 level, struct list_head *garbage)
+{
+	struct evq_event *event;
 
 	lockdep_assert_held(&lane->lock);
 
+	if (!(evq_lane_setting_mode(lane) & EVQ_MODE_EVICT) || !lane->busy ||
+	    __ffs64(lane->busy) > level)
+		return false;
+	event = evq_lane_shift(lane, __ffs64(lane->busy));
+	lane->evicted++;
+	evq_loss_add(&lane->loss, 1, 0, event->seq, event->seq);
+	evq_identity_remove_pending(event);
+	evq_event_dispatched(event, ENOBUFS);
+	evq_event_put(event, garbage);
+	return true;
+}
+
+/*
+ * Make sure that there is room for a newcomer. While a larger capacity is being handed
+ * out there is room and a line; then only those of a higher level pass.
+ */
+static bool evq_lane_admits(struct evq_lane *lane, u32 level, struct list_head *garbage)
+{
+	/* One for one: what waits does not grow, even where it is above the bound. */
+	return !(lane->lines >> level) &&
+	       (!evq_lane_full(lane) || evq_lane_evict(lane, level, garbage));
+}
+
+/* Take an event over, which is on no list. There is room for it. */
+static int evq_lane_accept(struct evq_lane *lane, struct evq_event *event, u64 now)
+{
+	lockdep_assert_held(&lane->lock);
+
+	if (!evq_identity_add_pending(event))
+		return -EEXIST;
+	event->lane = lane->number;
 	event->seq = lane->next_seq++;
 	event->time_ns = now;
-	list_move_tail(&event->node, &lane->levels[event->priority]);
+	if (event->callbacks.receipt)
+		evq_receipt_accepted(event->callbacks.receipt, event->lane, event->seq, event->id);
+	list_add_tail(&event->node, &lane->levels[event->priority]);
 	lane->busy |= BIT_ULL(event->priority);
 	lane->waiting++;
 	lane->accepted++;
-	submission->seqs[submission->taken++] = event->seq;
+	if (READ_ONCE(lane->settings->low_mark) && evq_lane_full(lane))
+		lane->choked = true;
+	return 0;
+}
+
+/* Take over the first event of @submission. There is room for it. */
+static int evq_lane_accept_first(struct evq_lane *lane, struct evq_submission *submission, u64 now)
+{
+	struct evq_event *event = evq_submission_first(submission);
+
+	list_del(&event->node);
+	submission->error = evq_lane_accept(lane, event, now);
+	if (submission->error)
+		list_add(&event->node, &submission->events);
+	else
+		submission->seqs[submission->taken++] = event->seq;
+	return submission->error;
 }
 
 static void evq_lane_line_up(struct evq_lane *lane, struct evq_submission *submission)
@@ -117,8 +210,11 @@ static void evq_lane_dismiss(struct evq_lane *lane, struct evq_submission *submi
 	wake_up_process(submission->task);
 }
 
-/* Give the room that there is to those who wait for it, EVQ_BATCH events at most. */
-static void evq_lane_admit(struct evq_lane *lane)
+/*
+ * Give the room that there is to those who wait for it, EVQ_BATCH events at most.
+ * Whether to go on with that.
+ */
+static bool evq_lane_admit(struct evq_lane *lane, struct list_head *garbage)
 {
 	struct evq_submission *submission;
 	unsigned int n;
@@ -127,24 +223,31 @@ static void evq_lane_admit(struct evq_lane *lane)
 	lockdep_assert_held(&lane->lock);
 
 	if (!lane->lines || !evq_lane_accepts(lane))
-		return;
+		return false;
 	now = ktime_get_ns();
-	for (n = 0; n < EVQ_BATCH && lane->lines && !evq_lane_full(lane); n++) {
-		submission = list_first_entry(&lane->blocked[fls64(lane->lines) - 1],
-					      struct evq_submission, node);
+	for (n = 0; lane->lines; n++) {
+		unsigned int level = fls64(lane->lines) - 1;
+
+		if (n == EVQ_BATCH)
+			return true;
+		submission = list_first_entry(&lane->blocked[level], struct evq_submission, node);
+		/* Who is going to be refused makes nobody go. */
+		if (!evq_identity_is_taken(evq_submission_first(submission)) &&
+		    evq_lane_full(lane) && !evq_lane_evict(lane, level, garbage))
+			break;
 		evq_lane_step_out(lane, submission);
-		evq_lane_accept(lane, submission, now);
-		if (list_empty(&submission->events))
+		if (evq_lane_accept_first(lane, submission, now) ||
+		    list_empty(&submission->events))
 			evq_lane_dismiss(lane, submission);
 		else
 			evq_lane_line_up(lane, submission);
 	}
+	return false;
 }
 
 /* Wait until the submission is taken or dismissed, a signal, or the deadline. */
 static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submission, u64 deadline_ns)
 {
-	ktime_t expires = ns_to_ktime(min_t(u64, deadline_ns, KTIME_MAX));
 	int ret = 0;
 
 	for (;;) {
@@ -156,8 +259,7 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 			ret = -ERESTARTSYS;
 			break;
 		}
-		if (!schedule_hrtimeout_range(deadline_ns ? &expires : NULL,
-					      current->timer_slack_ns, HRTIMER_MODE_ABS)) {
+		if (!evq_sleep_until(deadline_ns)) {
 			ret = -ETIMEDOUT;
 			break;
 		}
@@ -169,8 +271,10 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 		evq_lane_step_out(lane, submission);
 		lane->nr_blocked--;
 		submission->blocked = false;
+	} else if (list_empty(&submission->events)) {
+		ret = 0;
 	} else {
-		ret = list_empty(&submission->events) ? 0 : -ESHUTDOWN;
+		ret = submission->error ?: -ESHUTDOWN;
 	}
 	spin_unlock(&lane->lock);
 	return ret;
@@ -187,12 +291,14 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
  *
  * Context: process; sleeps (interruptible) for room unless @nonblock.
  * Return: 0 if all was accepted, otherwise why the next one was not: -EAGAIN,
- *	-ETIMEDOUT, -ERESTARTSYS or -ESHUTDOWN.
+ *	-ETIMEDOUT, -ERESTARTSYS, -EEXIST or -ESHUTDOWN.
  */
 int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		    bool nonblock, u64 deadline_ns)
 {
 	bool rouse = false, wait = false;
+	struct evq_event *event;
+	LIST_HEAD(garbage);
 	int ret = 0;
 	u64 now;
 
@@ -200,11 +306,18 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 	spin_lock(&lane->lock);
 	if (evq_lane_accepts(lane)) {
 		now = ktime_get_ns();
-		while (!list_empty(&submission->events) &&
-		       evq_lane_admits(lane, evq_submission_first(submission)->priority))
-			evq_lane_accept(lane, submission, now);
-		if (list_empty(&submission->events)) {
-			ret = 0;
+		while (!ret && !list_empty(&submission->events)) {
+			event = evq_submission_first(submission);
+			/* Who is refused for that neither waits nor makes others go. */
+			if (evq_identity_is_taken(event))
+				ret = -EEXIST;
+			else if (!evq_lane_admits(lane, event->priority, &garbage))
+				break;
+			else
+				ret = evq_lane_accept_first(lane, submission, now);
+		}
+		if (ret || list_empty(&submission->events)) {
+			/* Done. */
 		} else if (nonblock) {
 			ret = -EAGAIN;
 		} else {
@@ -223,63 +336,212 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 
 	if (rouse)
 		wake_up_process(lane->dispatcher);
+	evq_events_free(&garbage);
 	if (wait)
 		ret = evq_lane_wait(lane, submission, deadline_ns);
 	return ret;
 }
 
+/**
+ * evq_lane_emit() - hand over an event from any context
+ * @lane: the lane, whose queue the caller has a handle of
+ * @node: &evq_event.emitted of the event
+ *
+ * Context: any but NMI.
+ */
+void evq_lane_emit(struct evq_lane *lane, struct llist_node *node)
+{
+	/* Who finds the list empty wakes the dispatcher, who then takes all of it. */
+	if (llist_add(node, &lane->emitted))
+		irq_work_queue(&lane->rouse);
+}
+
+/* What was emitted becomes events as others are, in the dispatcher's own list. */
+static void evq_lane_absorb(struct evq_lane *lane)
+{
+	struct llist_node *emitted = llist_reverse_order(llist_del_all(&lane->emitted));
+	struct evq_event *event, *next;
+
+	llist_for_each_entry_safe(event, next, emitted, emitted) {
+		event = evq_pool_detach(event);
+		list_add_tail(&event->node, &lane->incoming);
+		cond_resched();
+	}
+}
+
+/* Accept what comes from the kernel, as far as there is room. Whether to go on with that. */
+static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *garbage)
+{
+	struct evq_event *event;
+	u64 now = ktime_get_ns();
+	unsigned int n;
+
+	lockdep_assert_held(&lane->lock);
+
+	for (n = 0; n < EVQ_BATCH && !list_empty(&lane->incoming); n++) {
+		event = list_first_entry(&lane->incoming, struct evq_event, node);
+		if (evq_lane_accepts(lane)) {
+			if (lane->waiting >= READ_ONCE(lane->settings->capacity) &&
+			    !evq_lane_evict(lane, event->priority, garbage))
+				return false;
+			list_del(&event->node);
+			evq_lane_accept(lane, event, now);
+		} else {
+			list_del(&event->node);
+			WRITE_ONCE(lane->refused, lane->refused + 1);
+			evq_pool_count_refused(event->pool);
+			evq_event_put(event, garbage);
+		}
+	}
+	return !list_empty(&lane->incoming);
+}
+
 /* The next event: the highest level's oldest. */
 static void evq_lane_pop(struct evq_lane *lane, struct list_head *batch)
 {
-	unsigned int level = fls64(lane->busy) - 1;
-	struct list_head *events = &lane->levels[level];
-	struct evq_event *event = list_first_entry(events, struct evq_event, node);
+	struct evq_event *event = evq_lane_shift(lane, fls64(lane->busy) - 1);
 
-	list_move_tail(&event->node, batch);
-	if (list_empty(events))
-		lane->busy &= ~BIT_ULL(level);
+	list_add_tail(&event->node, batch);
 	event->epoch = lane->epoch;
-	lane->waiting--;
 	lane->in_flight++;
+	if (READ_ONCE(lane->settings->history_events))
+		evq_history_add(&lane->history, event);
+	else
+		evq_identity_remove_pending(event);
+}
+
+/* Remember what was lost since the last time. */
+static void evq_lane_note_loss(struct evq_lane *lane, const struct evq_loss *loss)
+{
+	struct evq_loss *losses = lane->losses;
+
+	if (!loss->evicted && !loss->aborted)
+		return;
+	if (lane->nr_losses == EVQ_LOSSES_MAX) {
+		evq_loss_add(&losses[1], losses[0].evicted, losses[0].aborted,
+			     losses[0].first, losses[0].last);
+		memmove(losses, losses + 1, --lane->nr_losses * sizeof(*losses));
+	}
+	losses[lane->nr_losses++] = *loss;
+	lane->total_evicted += loss->evicted;
+	lane->total_aborted += loss->aborted;
+}
+
+/**
+ * evq_lane_get_lost() - what was lost until now
+ * @lane: the lane
+ * @evicted: set to how many were evicted
+ * @aborted: set to how many were aborted
+ *
+ * For a subscription that begins now, which is not told of that.
+ */
+void evq_lane_get_lost(struct evq_lane *lane, u64 *evicted, u64 *aborted)
+{
+	spin_lock(&lane->lock);
+	*evicted = lane->evicted;
+	*aborted = lane->aborted;
+	spin_unlock(&lane->lock);
+}
+
+/**
+ * evq_lane_lost_since() - what was lost since a subscription was told last
+ * @lane: the lane
+ * @evicted: how many had been evicted then
+ * @aborted: how many had been aborted then
+ * @loss: set. The counts are exact; the numbers bound what was lost, and are exact
+ *	too unless it was very long ago
+ *
+ * Context: the dispatcher.
+ * Return: whether anything was.
+ */
+bool evq_lane_lost_since(const struct evq_lane *lane, u64 evicted, u64 aborted,
+			 struct evq_loss *loss)
+{
+	const struct evq_loss *interval;
+	unsigned int n;
+	s64 left;
+
+	/* Who began later than this dispatcher last looked knows more than it does. */
+	left = lane->total_evicted - evicted + lane->total_aborted - aborted;
+	if (left <= 0)
+		return false;
+	memset(loss, 0, sizeof(*loss));
+	for (n = lane->nr_losses; n && left > 0; n--) {
+		interval = &lane->losses[n - 1];
+		evq_loss_add(loss, interval->evicted, interval->aborted,
+			     interval->first, interval->last);
+		left -= interval->evicted + interval->aborted;
+	}
+	loss->evicted = lane->total_evicted - evicted;
+	loss->aborted = lane->total_aborted - aborted;
+	return true;
 }
 
 /**
  * evq_lane_take() - the dispatcher's next work
  * @lane: the lane
- * @batch: empty list; gets up to EVQ_BATCH events, in the order of dispatch,
- *	each with the reference that the lane had
+ * @batch: empty list; gets events, in the order of dispatch, each with the
+ *	reference that the lane had
+ * @max: most events of @batch, EVQ_BATCH at most
+ * @garbage: for events that go
  *
- * Room that this makes goes to blocked producers.
+ * Room that this makes goes to producers in the kernel, then to blocked ones.
  *
  * Context: the dispatcher's kthread, in any task state.
  * Return: what there is to do. After EVQ_WORK_EVENTS the dispatcher owes
  *	evq_lane_done().
  */
-enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch)
+enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsigned int max,
+			    struct list_head *garbage)
 {
 	enum evq_work work = EVQ_WORK_NONE;
-	bool had_room, room;
+	bool was_writable, writable, more;
+	struct evq_loss loss;
 	unsigned int n;
 
 	spin_lock(&lane->lock);
-	had_room = !evq_lane_full(lane);
+	was_writable = evq_lane_writable(lane);
+	more = evq_lane_accept_incoming(lane, garbage);
 	if (lane->state == EVQ_STATE_RUNNING || lane->state == EVQ_STATE_STOPPING)
-		for (n = 0; n < EVQ_BATCH && lane->busy; n++)
+		for (n = 0; n < max && lane->busy; n++)
 			evq_lane_pop(lane, batch);
+	if (lane->waiting <= READ_ONCE(lane->settings->low_mark))
+		lane->choked = false;
+	more |= evq_lane_admit(lane, garbage);
 	if (lane->in_flight) {
 		work = EVQ_WORK_EVENTS;
-		evq_lane_admit(lane);
+	} else if (more) {
+		work = EVQ_WORK_MORE;
 	} else if (lane->state == EVQ_STATE_STOPPING && !lane->lines) {
 		work = EVQ_WORK_STOP;
 	} else {
 		lane->idle = true;
 	}
-	room = !evq_lane_full(lane);
+	writable = evq_lane_writable(lane);
+	loss = lane->loss;
+	memset(&lane->loss, 0, sizeof(lane->loss));
 	spin_unlock(&lane->lock);
 
-	if (room && !had_room && wq_has_sleeper(&lane->wait))
-		wake_up_interruptible_poll(&lane->wait, EPOLLOUT | EPOLLWRNORM);
+	evq_lane_note_loss(lane, &loss);
+	if (writable && !was_writable && wq_has_sleeper(&lane->queue->wait))
+		wake_up_interruptible_poll(&lane->queue->wait, EPOLLOUT | EPOLLWRNORM);
 	return work;
+}
+
+/**
+ * evq_lane_absorb_emitted() - take what producers in the kernel have emitted
+ * @lane: the lane
+ *
+ * Before evq_lane_take(), which accepts it.
+ *
+ * Context: the dispatcher's kthread, running.
+ * Return: whether there is anything to accept.
+ */
+bool evq_lane_absorb_emitted(struct evq_lane *lane)
+{
+	if (!llist_empty(&lane->emitted))
+		evq_lane_absorb(lane);
+	return !list_empty(&lane->incoming);
 }
 
 /**
@@ -296,92 +558,85 @@ void evq_lane_done(struct evq_lane *lane)
 	awaited = lane->pausing;
 	spin_unlock(&lane->lock);
 	if (awaited)
-		wake_up_all(&lane->wait);
+		wake_up_all(&lane->queue->wait);
 }
 
 /**
- * evq_lane_take_discarded() - learn what aborts discarded since the last call
- * @lane: the lane
- * @range: set
- */
-void evq_lane_take_discarded(struct evq_lane *lane, struct evq_seq_range *range)
-{
-	spin_lock(&lane->lock);
-	*range = lane->discarded;
-	memset(&lane->discarded, 0, sizeof(lane->discarded));
-	spin_unlock(&lane->lock);
-}
-
-/**
- * evq_lane_stopped() - the stop is complete
+ * evq_lane_stopped() - the stop of the lane is complete
  * @lane: a lane that is stopping; evq_lane_take() said EVQ_WORK_STOP
  */
 void evq_lane_stopped(struct evq_lane *lane)
 {
 	spin_lock(&lane->lock);
 	lane->state = EVQ_STATE_STOPPED;
-	lane->stops++;
 	spin_unlock(&lane->lock);
-	/* A state: all are to know, also those who ask to be woken one at a time. */
-	wake_up_all(&lane->wait);
 }
 
 /**
- * evq_lane_set_capacity() - change the bound
+ * evq_lane_reconsider() - the settings have changed
  * @lane: the lane
- * @capacity: most events that may wait, at least 1
  *
  * Context: process; may sleep.
  */
-void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity)
+void evq_lane_reconsider(struct evq_lane *lane)
 {
-	bool more, room, rouse;
+	u32 low_mark = READ_ONCE(lane->settings->low_mark);
+	LIST_HEAD(garbage);
+	bool more, rouse;
 
 	do {
 		spin_lock(&lane->lock);
-		lane->capacity = capacity;
-		evq_lane_admit(lane);
-		rouse = lane->busy && lane->state == EVQ_STATE_RUNNING && evq_lane_rouse(lane);
-		room = !evq_lane_full(lane);
-		more = room && lane->lines && evq_lane_accepts(lane);
+		more = evq_lane_admit(lane, &garbage);
+		if (lane->waiting <= low_mark || !low_mark)
+			lane->choked = false;
+		else if (evq_lane_full(lane))
+			lane->choked = true;
+		rouse = lane->state != EVQ_STATE_STOPPED && evq_lane_rouse(lane);
 		spin_unlock(&lane->lock);
 		if (rouse)
 			wake_up_process(lane->dispatcher);
+		evq_events_free(&garbage);
 		cond_resched();
 	} while (more);
-	if (room)
-		wake_up_interruptible_poll(&lane->wait, EPOLLOUT | EPOLLWRNORM);
+	/* Whether that is so, they will see. */
+	wake_up_interruptible_poll(&lane->queue->wait, EPOLLOUT | EPOLLWRNORM);
 }
 
 /**
  * evq_lane_start() - dispatch, after a pause or a stop
- * @lane: the lane
- *
- * Return: 0, or -EBUSY if it is still stopping.
+ * @lane: a lane that is not stopping
  */
-int evq_lane_start(struct evq_lane *lane)
+void evq_lane_start(struct evq_lane *lane)
 {
-	bool rouse = false, awaited;
-	int ret = 0;
+	bool rouse;
 
 	spin_lock(&lane->lock);
-	if (lane->state == EVQ_STATE_STOPPING) {
-		ret = -EBUSY;
-	} else {
-		lane->state = EVQ_STATE_RUNNING;
-		rouse = lane->busy && evq_lane_rouse(lane);
-	}
-	awaited = lane->pausing;
+	lane->state = EVQ_STATE_RUNNING;
+	rouse = evq_lane_rouse(lane);
 	spin_unlock(&lane->lock);
 	if (rouse)
 		wake_up_process(lane->dispatcher);
-	if (awaited)
-		wake_up_all(&lane->wait);
-	return ret;
 }
 
-/* Whether a pause is complete, or over. */
-static bool evq_lane_quiet(struct evq_lane *lane)
+/**
+ * evq_lane_pause() - accept, but dispatch no more
+ * @lane: a lane that is running or paused
+ *
+ * The caller waits for evq_lane_quiet(), and owes evq_lane_unpause().
+ */
+void evq_lane_pause(struct evq_lane *lane)
+{
+	spin_lock(&lane->lock);
+	lane->state = EVQ_STATE_PAUSED;
+	lane->pausing++;
+	spin_unlock(&lane->lock);
+}
+
+/**
+ * evq_lane_quiet() - whether a pause is complete, or over
+ * @lane: the lane
+ */
+bool evq_lane_quiet(struct evq_lane *lane)
 {
 	bool quiet;
 
@@ -392,59 +647,53 @@ static bool evq_lane_quiet(struct evq_lane *lane)
 }
 
 /**
- * evq_lane_pause() - accept, but dispatch no more
+ * evq_lane_unpause() - who paused does not wait any more
  * @lane: the lane
- *
- * Waits until the dispatcher is through with the events that it had taken.
- *
- * Context: process; sleeps (killable).
- * Return: 0, -ESHUTDOWN if it is stopping or stopped, or -EINTR, when the lane
- *	is paused but the last events may be on their way yet.
  */
-int evq_lane_pause(struct evq_lane *lane)
+void evq_lane_unpause(struct evq_lane *lane)
 {
-	int ret = 0;
-
-	spin_lock(&lane->lock);
-	if (evq_lane_accepts(lane)) {
-		lane->state = EVQ_STATE_PAUSED;
-		lane->pausing++;
-	} else {
-		ret = -ESHUTDOWN;
-	}
-	spin_unlock(&lane->lock);
-	if (ret)
-		return ret;
-
-	if (wait_event_killable(lane->wait, evq_lane_quiet(lane)))
-		ret = -EINTR;
 	spin_lock(&lane->lock);
 	lane->pausing--;
 	spin_unlock(&lane->lock);
-	return ret;
+}
+
+/* The lowest sequence number that waits; each level is in the order of the numbers. */
+static u64 evq_lane_first_waiting(struct evq_lane *lane)
+{
+	const struct evq_event *event;
+	u64 first = lane->next_seq;
+	unsigned int level;
+
+	lockdep_assert_held(&lane->lock);
+
+	for (level = 0; level < EVQ_LEVELS; level++) {
+		event = list_first_entry_or_null(&lane->levels[level], struct evq_event, node);
+		if (event)
+			first = min(first, event->seq);
+	}
+	return first;
 }
 
 /* Move what waits to @discarded, and count it. */
 static void evq_lane_clear(struct evq_lane *lane, struct list_head *discarded)
 {
-	struct evq_seq_range *range = &lane->discarded;
-	struct evq_event *last;
+	struct evq_event *event;
 	unsigned int level;
+	u64 last = 0;
 
 	lockdep_assert_held(&lane->lock);
 
 	if (!lane->busy)
 		return;
-	if (!range->count)
-		range->first = evq_lane_first_waiting(lane);
 	for (level = 0; level < EVQ_LEVELS; level++) {
 		if (list_empty(&lane->levels[level]))
 			continue;
-		last = list_last_entry(&lane->levels[level], struct evq_event, node);
-		range->last = max(range->last, last->seq);
-		list_splice_tail_init(&lane->levels[level], discarded);
+		event = list_last_entry(&lane->levels[level], struct evq_event, node);
+		last = max(last, event->seq);
 	}
-	range->count += lane->waiting;
+	evq_loss_add(&lane->loss, 0, lane->waiting, evq_lane_first_waiting(lane), last);
+	for (level = 0; level < EVQ_LEVELS; level++)
+		list_splice_tail_init(&lane->levels[level], discarded);
 	lane->aborted += lane->waiting;
 	lane->waiting = 0;
 	lane->busy = 0;
@@ -457,6 +706,9 @@ static void evq_lane_free(struct list_head *discarded)
 
 	list_for_each_entry_safe(event, next, discarded, node) {
 		list_del(&event->node);
+		evq_share_uncharge(event->share, event->data_len);
+		evq_identity_remove_pending(event);
+		evq_event_dispatched(event, ECANCELED);
 		evq_event_put(event, &garbage);
 		evq_events_free(&garbage);
 	}
@@ -468,26 +720,19 @@ static void evq_lane_free(struct list_head *discarded)
  * @discard: drop what waits; otherwise the dispatcher goes on with it
  *
  * From here on nothing is accepted; those who wait for room are sent away. When
- * nothing is left the dispatcher completes the stop. Joins a stop that has
- * begun before.
+ * nothing is left the dispatcher completes the stop.
  *
  * Context: process; may sleep.
- * Return: the number of complete stops before this one, which names it for
- *	evq_lane_wait_stopped() and evq_lane_discard().
  */
-u64 evq_lane_stop(struct evq_lane *lane, bool discard)
+void evq_lane_stop(struct evq_lane *lane, bool discard)
 {
 	struct evq_submission *submission;
 	LIST_HEAD(discarded);
 	unsigned int n;
 	bool rouse;
-	u64 stops;
 
 	spin_lock(&lane->lock);
-	stops = lane->stops;
-	if (lane->state == EVQ_STATE_STOPPED)
-		stops--;
-	else
+	if (lane->state != EVQ_STATE_STOPPED)
 		lane->state = EVQ_STATE_STOPPING;
 	if (discard)
 		evq_lane_clear(lane, &discarded);
@@ -508,90 +753,96 @@ u64 evq_lane_stop(struct evq_lane *lane, bool discard)
 
 	if (rouse)
 		wake_up_process(lane->dispatcher);
-	wake_up_all(&lane->wait);
 	evq_lane_free(&discarded);
-	return stops;
 }
 
 /**
  * evq_lane_discard() - drop what waits in a lane that takes too long to stop
  * @lane: the lane
- * @stops: what evq_lane_stop() returned; nothing happens if that stop is complete
  *
  * Context: process; may sleep.
  * Return: whether there was anything to drop.
  */
-bool evq_lane_discard(struct evq_lane *lane, u64 stops)
+bool evq_lane_discard(struct evq_lane *lane)
 {
 	LIST_HEAD(discarded);
 	bool any;
 
 	spin_lock(&lane->lock);
-	if (lane->stops == stops)
-		evq_lane_clear(lane, &discarded);
+	evq_lane_clear(lane, &discarded);
 	spin_unlock(&lane->lock);
 	any = !list_empty(&discarded);
 	evq_lane_free(&discarded);
 	return any;
 }
 
-static bool evq_lane_has_stopped(struct evq_lane *lane, u64 stops)
-{
-	bool stopped;
-
-	spin_lock(&lane->lock);
-	stopped = lane->stops != stops;
-	spin_unlock(&lane->lock);
-	return stopped;
-}
-
 /**
- * evq_lane_wait_stopped() - wait for a stop to be complete
+ * evq_lane_cover() - let a registration begin here
  * @lane: the lane
- * @stops: what evq_lane_stop() returned
- * @deadline_ns: how long to wait, CLOCK_MONOTONIC; 0: for ever
+ * @epoch: of the registration, which the index has already; higher than any before
+ * @cover: set to where it begins
  *
- * Context: process; sleeps (killable).
- * Return: 0, -ETIMEDOUT, or -EINTR.
- */
-int evq_lane_wait_stopped(struct evq_lane *lane, u64 stops, u64 deadline_ns)
-{
-	long left = MAX_SCHEDULE_TIMEOUT;
-	u64 now;
-
-	if (deadline_ns) {
-		now = ktime_get_ns();
-		left = 0;
-		if (deadline_ns > now)
-			left = min_t(u64, nsecs_to_jiffies64(deadline_ns - now) + 1,
-				     MAX_JIFFY_OFFSET);
-	}
-	left = wait_event_killable_timeout(lane->wait, evq_lane_has_stopped(lane, stops), left);
-	if (left < 0)
-		return -EINTR;
-	return left ? 0 : -ETIMEDOUT;
-}
-
-/**
- * evq_lane_first_waiting() - lowest sequence number that is not dispatched yet
- * @lane: the lane; locked
+ * Between two events: those that are dispatched from now on find it, and those
+ * that were, as far as they are retained, are what it can replay.
  *
- * Each level is in the order of the numbers, so it is at the head of one of them.
+ * Context: the index's lock is held.
  */
-u64 evq_lane_first_waiting(struct evq_lane *lane)
+void evq_lane_cover(struct evq_lane *lane, u64 epoch, struct evq_cover *cover)
 {
 	const struct evq_event *event;
-	u64 first = lane->next_seq;
-	unsigned int level;
 
-	lockdep_assert_held(&lane->lock);
+	spin_lock(&lane->lock);
+	lane->epoch = epoch;
+	cover->first_seq = evq_lane_first_waiting(lane);
+	event = evq_history_first(&lane->history);
+	cover->first_position = event ? event->position : lane->history.next_position;
+	cover->next_seq = event ? event->seq : 0;
+	cover->end_position = lane->history.next_position;
+	cover->last_seq = lane->history.last_seq;
+	spin_unlock(&lane->lock);
+}
 
-	for (level = 0; level < EVQ_LEVELS; level++) {
-		event = list_first_entry_or_null(&lane->levels[level], struct evq_event, node);
-		if (event)
-			first = min(first, event->seq);
+/**
+ * evq_lane_trim() - keep the history within limits
+ * @lane: the lane
+ * @max_events: most events
+ * @max_bytes: most bytes; 0: no limit
+ *
+ * Context: process; may sleep.
+ */
+void evq_lane_trim(struct evq_lane *lane, u64 max_events, u64 max_bytes)
+{
+	LIST_HEAD(garbage);
+	bool more;
+
+	do {
+		spin_lock(&lane->lock);
+		more = evq_history_trim(&lane->history, max_events, max_bytes, &garbage);
+		spin_unlock(&lane->lock);
+		evq_events_free(&garbage);
+		cond_resched();
+	} while (more);
+}
+
+/**
+ * evq_lane_destroy() - free what a lane retains
+ * @lane: a lane without dispatcher, of which nothing waits
+ *
+ * Context: process; may sleep.
+ */
+void evq_lane_destroy(struct evq_lane *lane)
+{
+	struct evq_event *event, *next;
+	LIST_HEAD(garbage);
+
+	irq_work_sync(&lane->rouse);
+	evq_lane_absorb_emitted(lane);
+	list_for_each_entry_safe(event, next, &lane->incoming, node) {
+		list_del(&event->node);
+		evq_event_put(event, &garbage);
 	}
-	return first;
+	evq_events_free(&garbage);
+	evq_lane_trim(lane, 0, 0);
 }
 
 /**
@@ -606,7 +857,7 @@ __poll_t evq_lane_poll(struct evq_lane *lane)
 	__poll_t events = 0;
 
 	spin_lock(&lane->lock);
-	if (!evq_lane_full(lane) || !evq_lane_accepts(lane))
+	if (evq_lane_writable(lane))
 		events |= EPOLLOUT | EPOLLWRNORM;
 	if (lane->state == EVQ_STATE_STOPPED)
 		events |= EPOLLHUP;

@@ -4,7 +4,8 @@
  *
  * A lane is where accepted events wait: one first-in first-out list for each
  * priority level, bounded over all levels together. It numbers events in the
- * order in which it accepts them, and keeps the queue's ledger.
+ * order in which it accepts them, keeps its ledger, and retains what it has
+ * handed to its dispatcher as far as the queue wants a history.
  *
  * Producers that find it full wait in line, in one line a level. Their events
  * are already made, so whoever makes room takes the first one over on its
@@ -13,19 +14,28 @@
  * the line again, so that a big batch does not hold up small ones. (POSIX
  * message queues hand over in the same way, in the other direction.)
  *
- * A lane knows events and the tasks that wait for it, nothing else.
+ * Producers in the kernel cannot wait. What they emit goes on a list without a
+ * lock, from which the dispatcher takes it into the lane; see producer.h.
+ *
+ * A lane knows events, the tasks that wait for it, and the settings of its
+ * queue.
  */
 #ifndef EVQ_LANE_H
 #define EVQ_LANE_H
 
+#include <linux/irq_work.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 
 #include <linux/evq.h>
 
+#include "history.h"
+
 struct evq_event;
+struct evq_queue;
 struct task_struct;
 
 /*
@@ -34,6 +44,9 @@ struct task_struct;
  */
 #define EVQ_BATCH 32
 
+/* Most intervals in which a lane remembers what it lost. */
+#define EVQ_LOSSES_MAX 16
+
 /**
  * struct evq_submission - events on their way into a lane, on the producer's stack
  * @events: those that were not accepted yet, in order
@@ -41,7 +54,8 @@ struct task_struct;
  * @seqs: their sequence numbers
  * @node: in the line of the level of the first of @events, while blocked
  * @task: the producer, to be woken when @blocked ends
- * @blocked: in a line; ends when all is accepted or the lane stops
+ * @error: why the first of @events cannot be accepted; 0 if it is not known
+ * @blocked: in a line; ends when all is accepted, or cannot be
  *
  * Lives on the stack of a producer, who leaves only with the lane's lock taken
  * and @blocked seen to be false, or made so.
@@ -55,56 +69,87 @@ struct evq_submission {
 	u64			seqs[EVQ_BATCH];
 	struct list_head	node;
 	struct task_struct	*task;
+	int			error;
 	bool			blocked;
 };
 
 /**
- * struct evq_seq_range - events that an abort discarded
- * @count: how many
+ * struct evq_loss - events that a lane lost before any matching
+ * @evicted: how many were evicted
+ * @aborted: how many were aborted
  * @first: lowest sequence number among them
  * @last: highest sequence number among them
  */
-struct evq_seq_range {
-	u64 count;
+struct evq_loss {
+	u64 evicted;
+	u64 aborted;
 	u64 first;
 	u64 last;
 };
 
 /**
+ * struct evq_cover - where a registration begins in a lane
+ * @first_seq: lowest sequence number that it can match
+ * @first_position: of what is retained, the first; replays begin there
+ * @end_position: replays end before it
+ * @next_seq: sequence number of the first retained event
+ * @last_seq: highest sequence number that was ever retained
+ */
+struct evq_cover {
+	u64 first_seq;
+	u64 first_position;
+	u64 end_position;
+	u64 next_seq;
+	u64 last_seq;
+};
+
+/**
  * struct evq_lane - see above
- * @lock: protects all that follows, up to @wait
+ * @queue: its queue; constant
+ * @settings: of the queue; read without its mutex, each when it is needed
+ * @number: of it within the queue; constant
+ * @lock: protects what follows, up to @dispatcher
  * @state: what it does
- * @capacity: most events that may wait
+ * @choked: it was full, and is above its low mark since
+ * @nr_blocked: how many producers wait
  * @busy: levels that have an event waiting, a bit each
  * @levels: the waiting events
  * @lines: levels that have a producer waiting, a bit each
  * @blocked: the waiting producers
- * @nr_blocked: how many
  * @epoch: of the index; here because it must change between two events
  * @next_seq: next sequence number
- * @accepted: ledger, as in struct evq_queue_info
- * @waiting: ledger
+ * @accepted: ledger, as in struct evq_lane_info
+ * @waiting: ledger, without @in_flight
  * @dispatched: ledger
  * @evicted: ledger
  * @aborted: ledger
- * @discarded: what aborts discarded and subscriptions were not told yet
- * @stops: how many times @state came to EVQ_STATE_STOPPED
+ * @loss: what was lost since the dispatcher asked last
  * @in_flight: events that the dispatcher has taken and not handed out yet; to
  *	the ledger they are waiting, though they take no room
  * @pausing: how many wait for @in_flight to be 0
  * @idle: the dispatcher sleeps, or is about to; who changes that wakes it
+ * @history: what it retains
  * @dispatcher: the kernel thread; set before anybody can submit
- * @wait: told when the lane stops, when @in_flight is 0, and when there is
- *	room again. Poll entries are gone before the lane: each belongs to an
- *	open file, and an open file holds the queue
+ * @losses: the dispatcher's own: what was lost, oldest first, in intervals
+ * @nr_losses: how many are in use
+ * @total_evicted: the dispatcher's: sum of @losses
+ * @total_aborted: likewise
+ * @emitted: what producers in the kernel have emitted, newest first; no lock
+ * @refused: of these, not accepted, as the lane was stopped; written by the dispatcher
+ * @incoming: the dispatcher's own: what it took from @emitted, oldest first
+ * @rouse: wakes the dispatcher from any context
  *
  * Lock order: @lock is taken inside the index's lock. Inside it only the locks
- * of the scheduler.
+ * of identities and of receipts, and those of the scheduler.
  */
 struct evq_lane {
-	spinlock_t		lock; /* what follows, up to @wait */
+	struct evq_queue	*queue;
+	const struct evq_queue_settings *settings;
+	u32			number;
+
+	spinlock_t		lock; /* what follows, up to @dispatcher */
 	enum evq_state		state;
-	u32			capacity;
+	bool			choked;
 	u32			nr_blocked;
 	u64			busy;
 	struct list_head	levels[EVQ_LEVELS];
@@ -117,43 +162,63 @@ struct evq_lane {
 	u64			dispatched;
 	u64			evicted;
 	u64			aborted;
-	struct evq_seq_range	discarded;
-	u64			stops;
+	struct evq_loss		loss;
 	u32			in_flight;
 	u32			pausing;
 	bool			idle;
+	struct evq_history	history;
 	struct task_struct	*dispatcher;
-	wait_queue_head_t	wait;
+
+	struct evq_loss		losses[EVQ_LOSSES_MAX];
+	unsigned int		nr_losses;
+	u64			total_evicted;
+	u64			total_aborted;
+
+	struct llist_head	emitted;
+	u64			refused;
+	struct list_head	incoming;
+	struct irq_work		rouse;
 };
 
 /**
  * enum evq_work - what evq_lane_take() found for the dispatcher
  * @EVQ_WORK_NONE: nothing; it is noted as idle and must sleep
+ * @EVQ_WORK_MORE: nothing yet; call again
  * @EVQ_WORK_EVENTS: events to dispatch
  * @EVQ_WORK_STOP: the lane was asked to stop and is empty
  */
 enum evq_work {
 	EVQ_WORK_NONE,
+	EVQ_WORK_MORE,
 	EVQ_WORK_EVENTS,
 	EVQ_WORK_STOP,
 };
 
-void evq_lane_init(struct evq_lane *lane, u32 capacity, enum evq_state state);
+void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
+		   enum evq_state state);
+void evq_lane_destroy(struct evq_lane *lane);
 int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		    bool nonblock, u64 deadline_ns);
+void evq_lane_emit(struct evq_lane *lane, struct llist_node *node);
 
-enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch);
+bool evq_lane_absorb_emitted(struct evq_lane *lane);
+enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsigned int max,
+			    struct list_head *garbage);
 void evq_lane_done(struct evq_lane *lane);
-void evq_lane_take_discarded(struct evq_lane *lane, struct evq_seq_range *range);
 void evq_lane_stopped(struct evq_lane *lane);
+void evq_lane_get_lost(struct evq_lane *lane, u64 *evicted, u64 *aborted);
+bool evq_lane_lost_since(const struct evq_lane *lane, u64 evicted, u64 aborted,
+			 struct evq_loss *loss);
 
-void evq_lane_set_capacity(struct evq_lane *lane, u32 capacity);
-int evq_lane_start(struct evq_lane *lane);
-int evq_lane_pause(struct evq_lane *lane);
-u64 evq_lane_stop(struct evq_lane *lane, bool discard);
-bool evq_lane_discard(struct evq_lane *lane, u64 stops);
-int evq_lane_wait_stopped(struct evq_lane *lane, u64 stops, u64 deadline_ns);
-u64 evq_lane_first_waiting(struct evq_lane *lane);
+void evq_lane_reconsider(struct evq_lane *lane);
+void evq_lane_start(struct evq_lane *lane);
+void evq_lane_pause(struct evq_lane *lane);
+bool evq_lane_quiet(struct evq_lane *lane);
+void evq_lane_unpause(struct evq_lane *lane);
+void evq_lane_stop(struct evq_lane *lane, bool discard);
+bool evq_lane_discard(struct evq_lane *lane);
+void evq_lane_cover(struct evq_lane *lane, u64 epoch, struct evq_cover *cover);
+void evq_lane_trim(struct evq_lane *lane, u64 max_events, u64 max_bytes);
 __poll_t evq_lane_poll(struct evq_lane *lane);
 
 #endif /* EVQ_LANE_H */

@@ -1,30 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * evq: module init, exit, and the device.
+ * evq: module init and exit, and the default queue.
  *
  * Where things are:
  *
  *     main.c             this
+ *     evq.h              the interface for other modules
  *     ioctl              how structures come in and go out
+ *     device             named queues: nodes, and files in sysfs
  *     queue_fd           queue fds: their rights, ioctls, poll
  *     subscription_fd    subscription fds: read, poll, ioctls
- *     queue              a lane, its dispatcher, an index, subscriptions
+ *     receipts_fd        receipts fds: likewise
+ *     queue              lanes with dispatchers, an index, subscriptions, settings
  *     lane               what waits: order, priorities, bound, blocked producers
- *     dispatcher         the kernel thread that takes events from the lane
+ *     history            what a lane retains
+ *     identity           what an id means: pending and retained events
+ *     dispatcher         the kernel thread that takes events from a lane
  *     index              finds the registrations that an event matches
  *     registration       a filter with a cookie
- *     subscription       a read queue with its registrations
+ *     replay             a registration's way through the history
+ *     subscription       a read queue with its registrations and readers
  *     read_queue         records, gaps, and the ledger
- *     event              what is submitted
+ *     event              what is submitted, and how its callbacks fare
+ *     expiry             callbacks that take too long
+ *     receipts           what producers are told of that
+ *     user               quotas
+ *     producer           events from other modules, from any context
+ *     listener           callbacks in other modules
+ *     trace.h            tracepoints
+ *     deadline.h         waiting with a deadline
  */
 #include <linux/err.h>
 #include <linux/init.h>
 #include <linux/module.h>
 
+#include "device.h"
+#include "listener.h"
 #include "queue.h"
-#include "queue_fd.h"
 #include "read_queue.h"
 #include "subscription.h"
+#include "user.h"
 
 static unsigned int capacity = EVQ_CAPACITY_DEFAULT;
 module_param(capacity, uint, 0444);
@@ -34,27 +49,43 @@ static unsigned int max_payload = EVQ_PAYLOAD_DEFAULT;
 module_param(max_payload, uint, 0444);
 MODULE_PARM_DESC(max_payload, "Longest payload of the default queue, bytes");
 
-module_param_named(max_queues, evq_max_queues, uint, 0444);
-MODULE_PARM_DESC(max_queues, "Most anonymous queues at a time");
+module_param_named(max_queues, evq_max_queues, uint, 0644);
+MODULE_PARM_DESC(max_queues, "Most queues at a time, besides the default one");
 
-module_param_named(max_subscriptions, evq_max_subscriptions, uint, 0444);
+module_param_named(max_subscriptions, evq_max_subscriptions, uint, 0644);
 MODULE_PARM_DESC(max_subscriptions, "Most subscriptions of a queue");
 
-module_param_named(max_registrations, evq_max_registrations, uint, 0444);
+module_param_named(max_registrations, evq_max_registrations, uint, 0644);
 MODULE_PARM_DESC(max_registrations, "Most registrations of a subscription");
 
-static struct evq_device evq_device = {
-	.misc = {
-		.minor	= MISC_DYNAMIC_MINOR,
-		.name	= "evq",
-		.fops	= &evq_queue_fops,
-		/* Whoever may write can fill the default queue: for a group, not for all. */
-		.mode	= 0660,
-	},
-};
+module_param_named(total_bytes, evq_total_bytes, ulong, 0644);
+MODULE_PARM_DESC(total_bytes, "Most payload bytes that may wait in all queues together");
+
+module_param_named(user_events, evq_user_limits[EVQ_QUOTA_EVENTS], ulong, 0644);
+MODULE_PARM_DESC(user_events, "Most events of a user that may wait");
+
+module_param_named(user_bytes, evq_user_limits[EVQ_QUOTA_BYTES], ulong, 0644);
+MODULE_PARM_DESC(user_bytes, "Most payload bytes of a user that may wait");
+
+module_param_named(user_queues, evq_user_limits[EVQ_QUOTA_QUEUES], ulong, 0644);
+MODULE_PARM_DESC(user_queues, "Most anonymous queues of a user");
+
+module_param_named(user_subscriptions, evq_user_limits[EVQ_QUOTA_SUBSCRIPTIONS], ulong, 0644);
+MODULE_PARM_DESC(user_subscriptions, "Most subscriptions of a user");
+
+module_param_named(user_registrations, evq_user_limits[EVQ_QUOTA_REGISTRATIONS], ulong, 0644);
+MODULE_PARM_DESC(user_registrations, "Most registrations of a user");
+
+module_param_named(user_receipts, evq_user_limits[EVQ_QUOTA_RECEIPTS], ulong, 0644);
+MODULE_PARM_DESC(user_receipts, "Most receipts that a user's receipts fds have room for");
+
+module_param_named(slow_callback_us, evq_slow_callback_us, uint, 0644);
+MODULE_PARM_DESC(slow_callback_us, "How long a callback in the kernel may take, microseconds");
 
 static int __init evq_init(void)
 {
+	struct evq_queue_settings settings = { .open_level = EVQ_LEVELS - 1 };
+	struct evq_queue *queue;
 	int ret;
 
 	if (!capacity || capacity > EVQ_CAPACITY_MAX ||
@@ -70,18 +101,23 @@ static int __init evq_init(void)
 	ret = evq_queue_module_init();
 	if (ret)
 		goto exit_read_queue;
-	evq_device.queue = evq_queue_create(true, capacity, max_payload, EVQ_STATE_RUNNING);
-	if (IS_ERR(evq_device.queue)) {
-		ret = PTR_ERR(evq_device.queue);
-		goto exit_queue;
-	}
-	ret = misc_register(&evq_device.misc);
+	ret = evq_device_module_init();
 	if (ret)
-		goto put_queue;
+		goto exit_queue;
+	settings.capacity = capacity;
+	settings.max_payload = max_payload;
+	/* Whoever may write can fill the default queue: for a group, not for all. */
+	queue = evq_device_create(EVQ_DEVICE_DEFAULT, 1, &settings, EVQ_STATE_RUNNING, 0660,
+				  GLOBAL_ROOT_UID, GLOBAL_ROOT_GID);
+	if (IS_ERR(queue)) {
+		ret = PTR_ERR(queue);
+		goto exit_device;
+	}
+	evq_queue_put_handle(queue);
 	return 0;
 
-put_queue:
-	evq_queue_put_handle(evq_device.queue);
+exit_device:
+	evq_device_module_exit();
 exit_queue:
 	evq_queue_module_exit();
 exit_read_queue:
@@ -92,8 +128,7 @@ exit_read_queue:
 /* Nobody has an fd, as each holds the module. */
 static void __exit evq_exit(void)
 {
-	misc_deregister(&evq_device.misc);
-	evq_queue_put_handle(evq_device.queue);
+	evq_device_module_exit();
 	evq_queue_module_exit();
 	evq_read_queue_module_exit();
 }

@@ -1,23 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>
+#include <linux/ctype.h>
+#include <linux/cred.h>
+#include <linux/file.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "compat.h"
+#include "device.h"
 #include "event.h"
+#include "identity.h"
 #include "ioctl.h"
 #include "queue.h"
 #include "queue_fd.h"
+#include "receipts.h"
+#include "receipts_fd.h"
 #include "subscription.h"
 #include "subscription_fd.h"
+#include "user.h"
 
 #define EVQ_RIGHTS_ALL (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL)
 
 /* A submit copies payloads in before it looks for room; about so much at a time. */
 #define EVQ_STAGE_BYTES (64 * 1024)
+
+/* At the limit of his memory cgroup the submitter is told so, and nobody is killed. */
+#define EVQ_GFP_PAID (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /**
  * struct evq_handle - what a queue fd is; constant while the file is open
@@ -72,15 +84,22 @@ put:
 	return file;
 }
 
-/* Only device nodes are opened: the other files are made. misc_open() left us the device. */
-static int evq_queue_fd_open(struct inode *inode, struct file *file)
+/**
+ * evq_queue_fd_open_device() - make an opened device node a queue fd
+ * @file: the file
+ * @queue: the queue, a handle of which it takes over, also if it fails
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int evq_queue_fd_open_device(struct file *file, struct evq_queue *queue)
 {
-	struct evq_device *device = container_of(file->private_data, struct evq_device, misc);
 	struct evq_handle *handle;
 
 	handle = kzalloc(sizeof(*handle), GFP_KERNEL_ACCOUNT);
-	if (!handle)
+	if (!handle) {
+		evq_queue_put_handle(queue);
 		return -ENOMEM;
+	}
 	handle->device = true;
 	if (file->f_mode & FMODE_WRITE)
 		handle->rights |= EVQ_RIGHT_SUBMIT;
@@ -89,10 +108,9 @@ static int evq_queue_fd_open(struct inode *inode, struct file *file)
 	/* Who opens without is not to be blamed for it: no audit. */
 	if (ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN))
 		handle->rights |= EVQ_RIGHT_CONTROL;
-	evq_queue_get_handle(device->queue);
-	handle->queue = device->queue;
+	handle->queue = queue;
 	file->private_data = handle;
-	return stream_open(inode, file);
+	return stream_open(file_inode(file), file);
 }
 
 static int evq_queue_fd_release(struct inode *inode, struct file *file)
@@ -104,24 +122,83 @@ static int evq_queue_fd_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* Whether a name may be one: see struct evq_queue_create. */
+static bool evq_name_valid(const u8 *name)
+{
+	size_t len = strnlen(name, EVQ_NAME_SIZE), i;
+
+	if (!len || len == EVQ_NAME_SIZE || memchr_inv(name + len, 0, EVQ_NAME_SIZE - len) ||
+	    !isascii(name[0]) || !isalnum(name[0]))
+		return false;
+	for (i = 1; i < len; i++)
+		if (!isascii(name[i]) || !(isalnum(name[i]) || strchr("._-", name[i])))
+			return false;
+	return true;
+}
+
+/* A named queue: make its device, which keeps it. */
+static struct evq_queue *evq_create_named(const struct evq_queue_create *arg,
+					  const struct evq_queue_settings *settings)
+{
+	kuid_t uid = make_kuid(current_user_ns(), arg->uid);
+	kgid_t gid = make_kgid(current_user_ns(), arg->gid);
+
+	if (!evq_name_valid(arg->name) || arg->mode & ~0777 || !uid_valid(uid) || !gid_valid(gid))
+		return ERR_PTR(-EINVAL);
+	if (!capable(CAP_SYS_ADMIN))
+		return ERR_PTR(-EPERM);
+	return evq_device_create(arg->name, arg->nr_lanes ?: 1, settings,
+				 arg->flags & EVQ_QUEUE_PAUSED ? EVQ_STATE_PAUSED :
+								 EVQ_STATE_RUNNING,
+				 arg->mode, uid, gid);
+}
+
 static int evq_ioctl_queue_create(struct evq_call *call)
 {
 	struct evq_queue_create *arg = &call->arg.queue_create;
+	struct evq_queue_settings settings = {
+		.capacity	= arg->capacity ?: EVQ_CAPACITY_DEFAULT,
+		.max_payload	= arg->max_payload ?: EVQ_PAYLOAD_DEFAULT,
+		.open_level	= EVQ_LEVELS - 1,
+	};
+	bool named = memchr_inv(arg->name, 0, sizeof(arg->name));
 	struct evq_queue *queue;
+	struct file *file;
+	int ret;
 
 	if (!evq_call_handle(call)->device)
 		return -ENOTTY;
-	if (arg->flags & ~EVQ_QUEUE_PAUSED || arg->nr_lanes > 1 || arg->mode || arg->uid ||
-	    arg->gid || memchr_inv(arg->name, 0, sizeof(arg->name)) ||
-	    arg->capacity > EVQ_CAPACITY_MAX || arg->max_payload > EVQ_PAYLOAD_MAX)
+	if (arg->flags & ~EVQ_QUEUE_PAUSED || arg->nr_lanes > EVQ_LANES_MAX ||
+	    arg->capacity > EVQ_CAPACITY_MAX || arg->max_payload > EVQ_PAYLOAD_MAX ||
+	    (!named && (arg->mode || arg->uid || arg->gid)))
 		return -EINVAL;
-	queue = evq_queue_create(false, arg->capacity ?: EVQ_CAPACITY_DEFAULT,
-				 arg->max_payload ?: EVQ_PAYLOAD_DEFAULT,
-				 arg->flags & EVQ_QUEUE_PAUSED ? EVQ_STATE_PAUSED :
-								 EVQ_STATE_RUNNING);
+	if (named)
+		queue = evq_create_named(arg, &settings);
+	else
+		queue = evq_queue_create(NULL, arg->nr_lanes ?: 1, &settings,
+					 arg->flags & EVQ_QUEUE_PAUSED ? EVQ_STATE_PAUSED :
+									 EVQ_STATE_RUNNING);
 	if (IS_ERR(queue))
 		return PTR_ERR(queue);
-	return evq_call_answer_fd(call, &arg->out_fd, evq_queue_file(queue, EVQ_RIGHTS_ALL));
+	file = evq_queue_file(queue, EVQ_RIGHTS_ALL);
+	ret = evq_call_answer_fd(call, &arg->out_fd, file);
+	/* Nobody was told of it yet. */
+	if (ret && named)
+		evq_device_destroy(arg->name);
+	return ret;
+}
+
+static int evq_ioctl_queue_destroy(struct evq_call *call)
+{
+	struct evq_queue_destroy *arg = &call->arg.queue_destroy;
+
+	if (!evq_call_handle(call)->device)
+		return -ENOTTY;
+	if (arg->flags || arg->reserved || !evq_name_valid(arg->name))
+		return -EINVAL;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	return evq_device_destroy(arg->name);
 }
 
 static int evq_ioctl_queue_handle(struct evq_call *call)
@@ -137,52 +214,78 @@ static int evq_ioctl_queue_handle(struct evq_call *call)
 	return evq_call_answer_fd(call, &arg->out_fd, evq_queue_file(queue, arg->rights));
 }
 
-static void evq_queue_fill_info(const struct evq_handle *handle, struct evq_queue_info *info)
-{
-	struct evq_queue *queue = handle->queue;
-	struct evq_lane *lane = &queue->lane;
-
-	memset(info, 0, sizeof(*info));
-	info->rights = handle->rights;
-	info->settings.max_payload = READ_ONCE(queue->max_payload);
-	info->nr_lanes = 1;
-	info->nr_subscriptions = READ_ONCE(queue->nr_subscriptions);
-	spin_lock(&lane->lock);
-	info->state = lane->state;
-	info->settings.capacity = lane->capacity;
-	info->nr_blocked = lane->nr_blocked;
-	info->next_seq = lane->next_seq;
-	info->accepted = lane->accepted;
-	info->waiting = lane->waiting + lane->in_flight;
-	info->dispatched = lane->dispatched;
-	info->evicted = lane->evicted;
-	info->aborted = lane->aborted;
-	spin_unlock(&lane->lock);
-}
-
 static int evq_ioctl_queue_info(struct evq_call *call)
 {
-	evq_queue_fill_info(evq_call_handle(call), &call->arg.queue_info);
+	struct evq_queue_info *info = &call->arg.queue_info;
+
+	evq_queue_fill_info(evq_call_queue(call), info);
+	info->rights = evq_call_handle(call)->rights;
+	return evq_call_answer(call);
+}
+
+static int evq_ioctl_lane_info(struct evq_call *call)
+{
+	struct evq_lane_info *info = &call->arg.lane_info;
+	struct evq_queue *queue = evq_call_queue(call);
+
+	if (info->lane >= queue->nr_lanes)
+		return -EINVAL;
+	evq_queue_fill_lane_info(queue, info->lane, info);
+	info->pid = task_pid_vnr(queue->lanes[info->lane].dispatcher);
 	return evq_call_answer(call);
 }
 
 static int evq_ioctl_queue_set(struct evq_call *call)
 {
 	struct evq_queue_set *arg = &call->arg.queue_set;
-	struct evq_queue *queue = evq_call_queue(call);
 
 	if (!evq_call_may(call, EVQ_RIGHT_CONTROL))
 		return -EACCES;
-	if (arg->flags || !arg->set || arg->set & ~(EVQ_SET_CAPACITY | EVQ_SET_MAX_PAYLOAD) ||
-	    !(arg->set & EVQ_SET_CAPACITY) != !arg->to.capacity ||
-	    !(arg->set & EVQ_SET_MAX_PAYLOAD) != !arg->to.max_payload ||
-	    arg->to.capacity > EVQ_CAPACITY_MAX || arg->to.max_payload > EVQ_PAYLOAD_MAX)
+	if (arg->flags)
 		return -EINVAL;
-	if (arg->to.max_payload)
-		WRITE_ONCE(queue->max_payload, arg->to.max_payload);
-	if (arg->to.capacity)
-		evq_lane_set_capacity(&queue->lane, arg->to.capacity);
-	return 0;
+	return evq_queue_set(evq_call_queue(call), arg->set, &arg->to);
+}
+
+static int evq_ioctl_event_state(struct evq_call *call)
+{
+	struct evq_event_state *arg = &call->arg.event_state;
+	int ret;
+
+	if (!arg->id || arg->flags || arg->reserved)
+		return -EINVAL;
+	ret = evq_queue_event_state(evq_call_queue(call), arg);
+	return ret ?: evq_call_answer(call);
+}
+
+static int evq_ioctl_forget(struct evq_call *call)
+{
+	struct evq_forget *arg = &call->arg.forget;
+	bool all = arg->flags & EVQ_FORGET_ALL;
+
+	if (!evq_call_may(call, EVQ_RIGHT_CONTROL))
+		return -EACCES;
+	if (arg->flags & ~EVQ_FORGET_ALL || arg->reserved || !arg->id != all)
+		return -EINVAL;
+	arg->nr_forgotten = evq_queue_forget(evq_call_queue(call), arg->id, all);
+	if (!arg->nr_forgotten && !all)
+		return -ENOENT;
+	return evq_call_answer(call);
+}
+
+static int evq_ioctl_receipts(struct evq_call *call)
+{
+	struct evq_receipts_create *arg = &call->arg.receipts_create;
+	struct evq_receipts *receipts;
+
+	if (!evq_call_may(call, EVQ_RIGHT_SUBMIT))
+		return -EACCES;
+	if (arg->flags || arg->reserved || arg->capacity > EVQ_RECEIPTS_MAX)
+		return -EINVAL;
+	receipts = evq_receipts_create(evq_call_queue(call),
+				       arg->capacity ?: EVQ_RECEIPTS_DEFAULT);
+	if (IS_ERR(receipts))
+		return PTR_ERR(receipts);
+	return evq_call_answer_fd(call, &arg->out_fd, evq_receipts_file(receipts));
 }
 
 static int evq_ioctl_queue_control(struct evq_call *call)
@@ -198,7 +301,7 @@ static int evq_ioctl_queue_control(struct evq_call *call)
 	case EVQ_CONTROL_START:
 		return evq_queue_start(queue);
 	case EVQ_CONTROL_PAUSE:
-		return evq_lane_pause(&queue->lane);
+		return evq_queue_pause(queue);
 	case EVQ_CONTROL_DRAIN:
 		return evq_queue_drain(queue, arg->deadline_ns);
 	case EVQ_CONTROL_ABORT:
@@ -214,17 +317,85 @@ static struct evq_event_desc __user *evq_submit_desc(const struct evq_submit *ar
 	return u64_to_user_ptr(arg->events_ptr + i * arg->event_size);
 }
 
-static int evq_desc_check(const struct evq_event_desc *desc, u32 max_payload)
+/**
+ * struct evq_submit_call - a submit under way, on the caller's stack
+ * @call: the call
+ * @arg: its structure
+ * @share: who pays
+ * @receipts: where tracked events report; NULL: there are none
+ * @nonblock: not to wait
+ */
+struct evq_submit_call {
+	struct evq_call		*call;
+	struct evq_submit	*arg;
+	struct evq_share	*share;
+	struct evq_receipts	*receipts;
+	bool			nonblock;
+};
+
+static int evq_desc_check(const struct evq_submit_call *submit, const struct evq_event_desc *desc)
 {
-	if (desc->flags || desc->cookie || desc->reserved || desc->priority >= EVQ_LEVELS)
+	const struct evq_queue_settings *settings = &submit->share->queue->settings;
+
+	if (desc->flags & ~(EVQ_EVENT_UNIQUE | EVQ_EVENT_TRACKED) || desc->reserved ||
+	    desc->priority >= EVQ_LEVELS ||
+	    (desc->flags & EVQ_EVENT_UNIQUE && !desc->id) ||
+	    (desc->flags & EVQ_EVENT_TRACKED && !submit->receipts) ||
+	    (!(desc->flags & EVQ_EVENT_TRACKED) && desc->cookie))
 		return -EINVAL;
-	return desc->data_len > max_payload ? -EMSGSIZE : 0;
+	if (desc->data_len > READ_ONCE(settings->max_payload))
+		return -EMSGSIZE;
+	if (desc->priority > READ_ONCE(settings->open_level) &&
+	    !evq_call_may(submit->call, EVQ_RIGHT_CONTROL))
+		return -EACCES;
+	return 0;
+}
+
+/* What an event needs besides its memory; what it has got goes with it. */
+static int evq_event_equip(const struct evq_submit_call *submit, struct evq_event *event,
+			   const struct evq_event_desc *desc, bool wait)
+{
+	struct evq_receipt_entry *receipt;
+
+	event->uid = current_euid();
+	event->gid = current_egid();
+	event->pid = get_pid(task_tgid(current));
+	event->id = desc->id;
+	event->key = desc->key;
+	event->type = desc->type;
+	event->priority = desc->priority;
+	event->unique = desc->flags & EVQ_EVENT_UNIQUE;
+	event->counted = desc->id || desc->flags & EVQ_EVENT_TRACKED;
+	if (desc->id) {
+		event->identity = evq_identity_get(&event->queue->identities, desc->id,
+						   GFP_KERNEL_ACCOUNT);
+		if (!event->identity)
+			return -ENOMEM;
+	}
+	if (copy_from_user(event->data, u64_to_user_ptr(desc->data_ptr), desc->data_len))
+		return -EFAULT;
+	if (desc->flags & EVQ_EVENT_TRACKED) {
+		receipt = evq_receipt_reserve(submit->receipts, desc->cookie, !wait,
+					      submit->arg->deadline_ns);
+		if (IS_ERR(receipt))
+			return PTR_ERR(receipt);
+		event->callbacks.receipt = receipt;
+	}
+	return 0;
+}
+
+/* An event that was not accepted. */
+static void evq_event_unstage(struct evq_event *event, struct list_head *garbage)
+{
+	evq_share_uncharge(event->share, event->data_len);
+	evq_event_put(event, garbage);
 }
 
 /* An event from the description at @udesc, or an error. */
-static struct evq_event *evq_stage_event(const struct evq_submit *arg, u32 max_payload,
-					 struct evq_event_desc __user *udesc)
+static struct evq_event *evq_stage_event(const struct evq_submit_call *submit,
+					 struct evq_event_desc __user *udesc, bool wait)
 {
+	const struct evq_submit *arg = submit->arg;
 	struct evq_event_desc desc;
 	struct evq_event *event;
 	LIST_HEAD(garbage);
@@ -233,7 +404,7 @@ static struct evq_event *evq_stage_event(const struct evq_submit *arg, u32 max_p
 	ret = copy_struct_from_user(&desc, sizeof(desc), udesc, arg->event_size);
 	if (ret)
 		return ERR_PTR(ret);
-	ret = evq_desc_check(&desc, max_payload);
+	ret = evq_desc_check(submit, &desc);
 	if (ret)
 		return ERR_PTR(ret);
 	/* As they came: this only finds out whether they can be written. */
@@ -241,43 +412,51 @@ static struct evq_event *evq_stage_event(const struct evq_submit *arg, u32 max_p
 	    (put_user(desc.seq, &udesc->seq) || put_user(desc.lane, &udesc->lane)))
 		return ERR_PTR(-EFAULT);
 
-	event = evq_event_alloc(desc.data_len);
-	if (!event)
+	ret = evq_share_charge(submit->share, desc.data_len);
+	if (ret)
+		return ERR_PTR(ret);
+	event = evq_event_alloc(submit->share->queue, desc.data_len, EVQ_GFP_PAID);
+	if (!event) {
+		evq_share_uncharge(submit->share, desc.data_len);
 		return ERR_PTR(-ENOMEM);
-	event->id = desc.id;
-	event->key = desc.key;
-	event->type = desc.type;
-	event->priority = desc.priority;
-	if (copy_from_user(event->data, u64_to_user_ptr(desc.data_ptr), desc.data_len)) {
-		evq_event_put(event, &garbage);
+	}
+	evq_share_get(submit->share);
+	event->share = submit->share;
+	ret = evq_event_equip(submit, event, &desc, wait);
+	if (ret) {
+		evq_event_unstage(event, &garbage);
 		evq_events_free(&garbage);
-		return ERR_PTR(-EFAULT);
+		return ERR_PTR(ret);
 	}
 	return event;
 }
 
 /* Copy in what is next of a submit. Return why no more than that was copied, or 0. */
-static int evq_stage(const struct evq_submit *arg, u32 max_payload,
-		     struct evq_submission *submission)
+static int evq_stage(const struct evq_submit_call *submit, struct list_head *events)
 {
+	const struct evq_submit *arg = submit->arg;
 	struct evq_event *event;
 	size_t bytes = 0;
 	u32 i, n = min_t(u32, arg->nr_events - arg->nr_taken, EVQ_BATCH);
 
-	INIT_LIST_HEAD(&submission->events);
-	submission->taken = 0;
 	for (i = 0; i < n && bytes < EVQ_STAGE_BYTES; i++) {
-		event = evq_stage_event(arg, max_payload, evq_submit_desc(arg, arg->nr_taken + i));
-		if (IS_ERR(event))
+		/* Who has something to submit does that before he waits for receipts. */
+		event = evq_stage_event(submit, evq_submit_desc(arg, arg->nr_taken + i),
+					!i && !submit->nonblock);
+		if (IS_ERR(event)) {
+			if (i && !submit->nonblock && PTR_ERR(event) == -EAGAIN)
+				return 0;
 			return PTR_ERR(event);
-		list_add_tail(&event->node, &submission->events);
+		}
+		list_add_tail(&event->node, events);
 		bytes += event->data_len;
 	}
 	return 0;
 }
 
 /* Tell the numbers of the events just taken. */
-static int evq_submit_results(const struct evq_submit *arg, const struct evq_submission *submission)
+static int evq_submit_results(const struct evq_submit *arg, const struct evq_lane *lane,
+			      const struct evq_submission *submission)
 {
 	struct evq_event_desc __user *udesc;
 	u32 i;
@@ -286,57 +465,125 @@ static int evq_submit_results(const struct evq_submit *arg, const struct evq_sub
 		return 0;
 	for (i = 0; i < submission->taken; i++) {
 		udesc = evq_submit_desc(arg, arg->nr_taken + i);
-		if (put_user(submission->seqs[i], &udesc->seq) || put_user(0, &udesc->lane))
+		if (put_user(submission->seqs[i], &udesc->seq) ||
+		    put_user(lane->number, &udesc->lane))
 			return -EFAULT;
 	}
 	return 0;
 }
 
-static int evq_submit_batch(struct evq_call *call, u32 max_payload)
+/* Submit the first of @events, and those after it that go to the same lane. */
+static int evq_submit_run(const struct evq_submit_call *submit, struct list_head *events)
 {
-	struct evq_submit *arg = &call->arg.submit;
-	bool nonblock = arg->flags & EVQ_SUBMIT_NONBLOCK || call->file->f_flags & O_NONBLOCK;
-	struct evq_submission submission;
-	struct evq_event *event, *next;
-	int ret, staged;
-	LIST_HEAD(garbage);
+	struct evq_event *event = list_first_entry(events, struct evq_event, node), *next;
+	struct evq_queue *queue = submit->share->queue;
+	struct evq_lane *lane = evq_queue_lane(queue, event->key);
+	struct evq_submission submission = {};
+	int ret;
 
-	staged = evq_stage(arg, max_payload, &submission);
-	if (staged && list_empty(&submission.events))
-		return staged;
-	ret = evq_lane_submit(&evq_call_queue(call)->lane, &submission, nonblock,
-			      arg->deadline_ns);
-	list_for_each_entry_safe(event, next, &submission.events, node) {
+	INIT_LIST_HEAD(&submission.events);
+	list_for_each_entry_safe(event, next, events, node) {
+		if (evq_queue_lane(queue, event->key) != lane)
+			break;
+		list_move_tail(&event->node, &submission.events);
+	}
+	ret = evq_lane_submit(lane, &submission, submit->nonblock, submit->arg->deadline_ns);
+	list_splice(&submission.events, events);
+	if (evq_submit_results(submit->arg, lane, &submission))
+		ret = -EFAULT;
+	submit->arg->nr_taken += submission.taken;
+	return ret;
+}
+
+static int evq_submit_batch(const struct evq_submit_call *submit)
+{
+	struct evq_event *event, *next;
+	LIST_HEAD(garbage);
+	LIST_HEAD(events);
+	int ret = 0, staged;
+
+	staged = evq_stage(submit, &events);
+	while (!ret && !list_empty(&events))
+		ret = evq_submit_run(submit, &events);
+	list_for_each_entry_safe(event, next, &events, node) {
 		list_del(&event->node);
-		evq_event_put(event, &garbage);
+		evq_event_unstage(event, &garbage);
 	}
 	evq_events_free(&garbage);
-	if (evq_submit_results(arg, &submission))
-		ret = -EFAULT;
-	arg->nr_taken += submission.taken;
 	return ret ?: staged;
 }
 
 static int evq_ioctl_submit(struct evq_call *call)
 {
 	struct evq_submit *arg = &call->arg.submit;
-	u32 max_payload = READ_ONCE(evq_call_queue(call)->max_payload);
+	struct evq_submit_call submit = {
+		.call = call,
+		.arg = arg,
+		.nonblock = arg->flags & EVQ_SUBMIT_NONBLOCK || call->file->f_flags & O_NONBLOCK,
+	};
+	struct file *receipts = NULL;
 	int ret;
 
 	if (!evq_call_may(call, EVQ_RIGHT_SUBMIT))
 		return -EACCES;
-	if (arg->flags & ~(EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS) ||
-	    arg->receipts_fd || arg->reserved ||
+	if (arg->flags & ~(EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS | EVQ_SUBMIT_RECEIPTS) ||
+	    (!(arg->flags & EVQ_SUBMIT_RECEIPTS) && arg->receipts_fd) || arg->reserved ||
 	    !arg->nr_events || arg->nr_events > EVQ_SUBMIT_MAX ||
 	    arg->event_size < sizeof(struct evq_event_desc) || arg->event_size > 4096 ||
 	    arg->event_size % 8)
 		return -EINVAL;
+	if (arg->flags & EVQ_SUBMIT_RECEIPTS) {
+		receipts = fget(arg->receipts_fd);
+		submit.receipts = evq_receipts_of_file(receipts, evq_call_queue(call));
+		ret = -EBADF;
+		if (!submit.receipts)
+			goto put_file;
+	}
+	ret = -ENOMEM;
+	submit.share = evq_share_get_current(evq_call_queue(call));
+	if (!submit.share)
+		goto put_file;
 
 	arg->nr_taken = 0;
 	do {
-		ret = evq_submit_batch(call, max_payload);
+		ret = evq_submit_batch(&submit);
 	} while (!ret && arg->nr_taken < arg->nr_events);
-	return arg->nr_taken ? evq_call_answer(call) : ret;
+	if (arg->nr_taken)
+		ret = evq_call_answer(call);
+	evq_share_put(submit.share);
+put_file:
+	if (receipts)
+		fput(receipts);
+	return ret;
+}
+
+/* What a subscriber asks for, or -EINVAL. */
+static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subscribe *arg)
+{
+	bool ack = arg->flags & EVQ_SUBSCRIBE_ACK;
+
+	*limits = (struct evq_read_limits) {
+		.policy		= arg->policy,
+		.flags		= arg->flags,
+		.max_records	= arg->max_records ?: EVQ_RECORDS_DEFAULT,
+		.max_bytes	= arg->max_bytes ?: EVQ_BYTES_DEFAULT,
+		.wake_records	= arg->wake_records ?: 1,
+		.gate_ns	= arg->gate_ns,
+	};
+	if (ack) {
+		limits->max_in_hand = arg->max_in_hand ?: limits->max_records;
+		limits->max_attempts = arg->max_attempts ?: EVQ_ATTEMPTS_DEFAULT;
+	}
+	if (arg->flags & ~(EVQ_SUBSCRIBE_ACK | EVQ_SUBSCRIBE_KEY_EXCLUSIVE) ||
+	    (arg->flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE && !ack) ||
+	    (!ack && (arg->max_in_hand || arg->max_attempts)) ||
+	    arg->policy > EVQ_POLICY_GATE ||
+	    (arg->policy == EVQ_POLICY_GATE) != !!arg->gate_ns ||
+	    limits->max_records > EVQ_RECORDS_MAX || limits->max_bytes > EVQ_BYTES_MAX ||
+	    limits->max_in_hand > EVQ_RECORDS_MAX || limits->max_attempts > EVQ_ATTEMPTS_MAX ||
+	    limits->wake_records > limits->max_records)
+		return -EINVAL;
+	return 0;
 }
 
 static int evq_ioctl_subscribe(struct evq_call *call)
@@ -344,25 +591,31 @@ static int evq_ioctl_subscribe(struct evq_call *call)
 	struct evq_subscribe *arg = &call->arg.subscribe;
 	struct evq_queue *queue = evq_call_queue(call);
 	struct evq_subscription *subscription;
+	struct evq_read_limits limits;
+	struct file *file;
 	int ret;
 
 	if (!evq_call_may(call, EVQ_RIGHT_SUBSCRIBE))
 		return -EACCES;
-	if (arg->flags || arg->max_in_hand || arg->max_attempts || arg->wake_records ||
-	    arg->gate_ns || arg->policy > EVQ_POLICY_DROP_NEWEST ||
-	    arg->max_records > EVQ_RECORDS_MAX || arg->max_bytes > EVQ_BYTES_MAX)
-		return -EINVAL;
-	subscription = evq_subscription_create(queue, arg->policy,
-					       arg->max_records ?: EVQ_RECORDS_DEFAULT,
-					       arg->max_bytes ?: EVQ_BYTES_DEFAULT);
-	if (!subscription)
-		return -ENOMEM;
+	ret = evq_limits_init(&limits, arg);
+	if (ret)
+		return ret;
+	if (limits.gate_ns > READ_ONCE(queue->settings.gate_max_ns))
+		return -EACCES;
+	subscription = evq_subscription_create(queue, &limits);
+	if (IS_ERR(subscription))
+		return PTR_ERR(subscription);
+	/* From here on it goes with the file. */
+	file = evq_subscription_file(subscription);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
 	ret = evq_queue_add_subscription(queue, subscription);
 	if (ret) {
-		evq_subscription_close(subscription);
+		fput(file);
 		return ret;
 	}
-	return evq_call_answer_fd(call, &arg->out_fd, evq_subscription_file(subscription));
+	arg->subscription = subscription->records.limits.number;
+	return evq_call_answer_fd(call, &arg->out_fd, file);
 }
 
 static const struct evq_ioctl evq_queue_ioctls[] = {
@@ -375,6 +628,12 @@ static const struct evq_ioctl evq_queue_ioctls[] = {
 	EVQ_IOCTL(EVQ_IOC_QUEUE_CONTROL, struct evq_queue_control, deadline_ns,
 		  evq_ioctl_queue_control),
 	EVQ_IOCTL(EVQ_IOC_SUBSCRIBE, struct evq_subscribe, subscription, evq_ioctl_subscribe),
+	EVQ_IOCTL(EVQ_IOC_QUEUE_DESTROY, struct evq_queue_destroy, reserved,
+		  evq_ioctl_queue_destroy),
+	EVQ_IOCTL(EVQ_IOC_LANE_INFO, struct evq_lane_info, retained_bytes, evq_ioctl_lane_info),
+	EVQ_IOCTL(EVQ_IOC_EVENT_STATE, struct evq_event_state, reserved, evq_ioctl_event_state),
+	EVQ_IOCTL(EVQ_IOC_FORGET, struct evq_forget, nr_forgotten, evq_ioctl_forget),
+	EVQ_IOCTL(EVQ_IOC_RECEIPTS, struct evq_receipts_create, reserved, evq_ioctl_receipts),
 };
 
 static long evq_queue_fd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -386,24 +645,31 @@ static long evq_queue_fd_ioctl(struct file *file, unsigned int cmd, unsigned lon
 static __poll_t evq_queue_fd_poll(struct file *file, struct poll_table_struct *table)
 {
 	struct evq_handle *handle = file->private_data;
-	struct evq_lane *lane = &handle->queue->lane;
+	struct evq_queue *queue = handle->queue;
+	__poll_t all = ~(__poll_t)0;
+	u32 i;
 
-	poll_wait(file, &lane->wait, table);
-	return evq_lane_poll(lane);
+	poll_wait(file, &queue->wait, table);
+	for (i = 0; i < queue->nr_lanes; i++)
+		all &= evq_lane_poll(&queue->lanes[i]);
+	return all;
 }
 
 static void evq_queue_fd_show(struct seq_file *seq, struct file *file)
 {
+	struct evq_handle *handle = file->private_data;
 	struct evq_queue_info info;
 
-	evq_queue_fill_info(file->private_data, &info);
-	seq_printf(seq, "evq-queue:\t%u\n",
-		   ((struct evq_handle *)file->private_data)->queue->number);
+	evq_queue_fill_info(handle->queue, &info);
+	info.rights = handle->rights;
+	seq_printf(seq, "evq-queue:\t%s\n", handle->queue->name);
 	seq_printf(seq, "evq-rights:\t%#x\n", info.rights);
 	seq_printf(seq, "evq-state:\t%u\n", info.state);
 	seq_printf(seq, "evq-capacity:\t%u\n", info.settings.capacity);
 	seq_printf(seq, "evq-max-payload:\t%u\n", info.settings.max_payload);
 	seq_printf(seq, "evq-subscriptions:\t%u\n", info.nr_subscriptions);
+	seq_printf(seq, "evq-lanes:\t%u\n", info.nr_lanes);
+	seq_printf(seq, "evq-retained:\t%llu\n", info.retained);
 	seq_printf(seq, "evq-blocked:\t%u\n", info.nr_blocked);
 	seq_printf(seq, "evq-accepted:\t%llu\n", info.accepted);
 	seq_printf(seq, "evq-waiting:\t%llu\n", info.waiting);
@@ -414,7 +680,7 @@ static void evq_queue_fd_show(struct seq_file *seq, struct file *file)
 
 const struct file_operations evq_queue_fops = {
 	.owner		= THIS_MODULE,
-	.open		= evq_queue_fd_open,
+	.open		= evq_device_open,
 	.release	= evq_queue_fd_release,
 	.poll		= evq_queue_fd_poll,
 	.unlocked_ioctl	= evq_queue_fd_ioctl,

@@ -6,21 +6,12 @@
 #ifndef EVQ_QUEUE_FD_H
 #define EVQ_QUEUE_FD_H
 
-#include <linux/miscdevice.h>
+#include <linux/fs.h>
 
 struct evq_queue;
 
-/**
- * struct evq_device - a device node of a queue
- * @misc: the node; its @fops are &evq_queue_fops
- * @queue: the queue, of which the device has a handle; set before @misc is
- *	registered, given back after it is gone
- */
-struct evq_device {
-	struct miscdevice	misc;
-	struct evq_queue	*queue;
-};
-
 extern const struct file_operations evq_queue_fops;
+
+int evq_queue_fd_open_device(struct file *file, struct evq_queue *queue);
 
 #endif /* EVQ_QUEUE_FD_H */

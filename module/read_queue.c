@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/align.h>
+#include <linux/log2.h>
+#include <linux/pid.h>
+#include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 
 #include "event.h"
 #include "read_queue.h"
 #include "registration.h"
 
+/* Most records passed over in one go as their key is busy. */
+#define EVQ_PASS_MAX 64
+
 static struct kmem_cache *evq_slot_cache;
+/* Nobody can choose keys such that they collide. */
+static siphash_key_t evq_key_secret __read_mostly;
 
 /**
  * evq_read_queue_module_init() - make the cache of slots
@@ -18,6 +27,7 @@ int evq_read_queue_module_init(void)
 {
 	static_assert(EVQ_NR_CAUSES <= EVQ_LOST_SLOTS);
 
+	get_random_bytes(&evq_key_secret, sizeof(evq_key_secret));
 	evq_slot_cache = KMEM_CACHE(evq_slot, SLAB_ACCOUNT);
 	return evq_slot_cache ? 0 : -ENOMEM;
 }
@@ -30,23 +40,56 @@ void evq_read_queue_module_exit(void)
 	kmem_cache_destroy(evq_slot_cache);
 }
 
+static bool evq_read_queue_acks(const struct evq_read_queue *queue)
+{
+	return queue->limits.flags & EVQ_SUBSCRIBE_ACK;
+}
+
+static bool evq_read_queue_exclusive(const struct evq_read_queue *queue)
+{
+	return queue->limits.flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE;
+}
+
 /**
  * evq_slot_alloc() - make a slot
+ * @queue: the queue it is for
  * @gfp: how
  *
+ * Context: as @gfp says; the queue is not locked.
  * Return: the slot, for evq_read_queue_add_slot(); or NULL.
  */
-struct evq_slot *evq_slot_alloc(gfp_t gfp)
+struct evq_slot *evq_slot_alloc(struct evq_read_queue *queue, gfp_t gfp)
 {
-	return kmem_cache_alloc(evq_slot_cache, gfp);
+	struct evq_slot *slot = kmem_cache_zalloc(evq_slot_cache, gfp);
+
+	if (!slot)
+		return NULL;
+	if (evq_read_queue_exclusive(queue)) {
+		slot->spare = kzalloc(sizeof(*slot->spare), gfp | __GFP_ACCOUNT);
+		if (!slot->spare)
+			goto free;
+	}
+	if (evq_read_queue_acks(queue) &&
+	    xa_alloc(&queue->by_index, &slot->index, slot, XA_LIMIT(1, U32_MAX), gfp))
+		goto free;
+	return slot;
+
+free:
+	kfree(slot->spare);
+	kmem_cache_free(evq_slot_cache, slot);
+	return NULL;
 }
 
 /**
  * evq_slot_free() - undo evq_slot_alloc()
+ * @queue: the queue it was for
  * @slot: a slot that is in no list
  */
-void evq_slot_free(struct evq_slot *slot)
+void evq_slot_free(struct evq_read_queue *queue, struct evq_slot *slot)
 {
+	if (slot->index)
+		xa_erase(&queue->by_index, slot->index);
+	kfree(slot->spare);
 	kmem_cache_free(evq_slot_cache, slot);
 }
 
@@ -57,35 +100,41 @@ void evq_slot_free(struct evq_slot *slot)
  */
 void evq_read_queue_add_slot(struct evq_read_queue *queue, struct evq_slot *slot)
 {
+	if (slot->spare) {
+		list_add(&slot->spare->waiting, &queue->free_keys);
+		slot->spare = NULL;
+	}
+	slot->event = NULL;
+	slot->place = EVQ_PLACE_FREE;
 	list_add(&slot->node, &queue->free);
 	queue->nr_free++;
 }
 
 /**
  * evq_read_queue_init() - make an empty queue
- * @queue: the queue
- * @policy: which record goes when it is full
- * @max_records: its bound in records
- * @max_bytes: its bound in payload bytes
+ * @queue: the queue, all zero
+ * @limits: how it is to be
  *
  * Context: process; may sleep.
  * Return: 0 or -ENOMEM.
  */
-int evq_read_queue_init(struct evq_read_queue *queue, u32 policy, u32 max_records, u32 max_bytes)
+int evq_read_queue_init(struct evq_read_queue *queue, const struct evq_read_limits *limits)
 {
 	struct evq_slot *slot;
 
-	memset(queue, 0, sizeof(*queue));
 	spin_lock_init(&queue->lock);
+	queue->limits = *limits;
 	INIT_LIST_HEAD(&queue->slots);
+	INIT_LIST_HEAD(&queue->staged);
+	queue->returned = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&queue->ready);
 	INIT_LIST_HEAD(&queue->free);
-	queue->policy = policy;
-	queue->max_records = max_records;
-	queue->max_bytes = max_bytes;
+	INIT_LIST_HEAD(&queue->free_keys);
+	xa_init_flags(&queue->by_index, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 
 	/* One for a gap at the tail while the one before it is in a reader's hand. */
 	while (queue->nr_free < 2) {
-		slot = evq_slot_alloc(GFP_KERNEL);
+		slot = evq_slot_alloc(queue, GFP_KERNEL);
 		if (!slot) {
 			evq_read_queue_destroy(queue);
 			return -ENOMEM;
@@ -104,11 +153,52 @@ int evq_read_queue_init(struct evq_read_queue *queue, u32 policy, u32 max_record
 void evq_read_queue_destroy(struct evq_read_queue *queue)
 {
 	struct evq_slot *slot, *next;
+	struct evq_key *key, *other;
 
 	list_for_each_entry_safe(slot, next, &queue->free, node) {
-		evq_slot_free(slot);
+		evq_slot_free(queue, slot);
 		cond_resched();
 	}
+	list_for_each_entry_safe(key, other, &queue->free_keys, waiting) {
+		kfree(key);
+		cond_resched();
+	}
+	xa_destroy(&queue->by_index);
+	kvfree(queue->coalesce);
+	kvfree(queue->keys);
+}
+
+static struct hlist_head *evq_table_alloc(unsigned int bits)
+{
+	return kvcalloc(1UL << bits, sizeof(struct hlist_head), GFP_KERNEL_ACCOUNT);
+}
+
+/**
+ * evq_read_queue_prepare() - allocate what is needed once there are records
+ * @queue: the queue
+ *
+ * Context: process; may sleep. Not at once with itself.
+ * Return: 0 or -ENOMEM.
+ */
+int evq_read_queue_prepare(struct evq_read_queue *queue)
+{
+	struct hlist_head *table;
+
+	queue->table_bits = order_base_2(queue->limits.max_records);
+	/* Before anything can be queued, so nobody looks at them yet. */
+	if (queue->limits.policy == EVQ_POLICY_COALESCE && !queue->coalesce) {
+		table = evq_table_alloc(queue->table_bits);
+		if (!table)
+			return -ENOMEM;
+		queue->coalesce = table;
+	}
+	if (evq_read_queue_exclusive(queue) && !queue->keys) {
+		table = evq_table_alloc(queue->table_bits);
+		if (!table)
+			return -ENOMEM;
+		queue->keys = table;
+	}
+	return 0;
 }
 
 static struct evq_slot *evq_read_queue_use_slot(struct evq_read_queue *queue)
@@ -122,17 +212,59 @@ static struct evq_slot *evq_read_queue_use_slot(struct evq_read_queue *queue)
 	return slot;
 }
 
-static void evq_gap_add(struct evq_gap *gap, enum evq_lost cause, u64 count, u64 first, u64 last)
+/* What a callback whose record was lost has failed with. */
+static u32 evq_cause_errno(enum evq_lost cause)
+{
+	switch (cause) {
+	case EVQ_LOST_NOMEM:
+		return ENOMEM;
+	case EVQ_LOST_UNREGISTERED:
+		return ENOENT;
+	case EVQ_LOST_COALESCED:
+		return ESTALE;
+	case EVQ_LOST_DISCONNECTED:
+		return ENOTCONN;
+	case EVQ_LOST_POISON:
+		return EBADMSG;
+	default:
+		return EOVERFLOW;
+	}
+}
+
+/* The callback of a record has ended. */
+static bool evq_slot_settle(struct evq_read_queue *queue, const struct evq_slot *slot,
+			    u32 status, bool stop, struct pid *pid)
+{
+	const struct evq_settlement settlement = {
+		.status		= status,
+		.stop		= stop,
+		.subscription	= queue->limits.number,
+		.registration	= slot->registration,
+		.pid		= pid,
+	};
+
+	return evq_event_settle(slot->event, slot->generation, &settlement);
+}
+
+static void evq_gap_add(struct evq_gap *gap, enum evq_lost cause, u64 count, u32 lane,
+			u64 first, u64 last)
 {
 	enum evq_scope scope = evq_cause_scope(cause);
 
 	if (!evq_gap_has_scope(gap, scope)) {
+		gap->lane[scope] = lane;
 		gap->first[scope] = first;
 		gap->last[scope] = last;
 	}
-	gap->first[scope] = min(gap->first[scope], first);
-	gap->last[scope] = max(gap->last[scope], last);
 	gap->lost[cause] += count;
+	if (gap->lane[scope] == lane && lane != EVQ_LANE_MIXED) {
+		gap->first[scope] = min(gap->first[scope], first);
+		gap->last[scope] = max(gap->last[scope], last);
+	} else {
+		gap->lane[scope] = EVQ_LANE_MIXED;
+		gap->first[scope] = 0;
+		gap->last[scope] = 0;
+	}
 }
 
 static void evq_gap_merge(struct evq_gap *gap, const struct evq_gap *other)
@@ -143,7 +275,7 @@ static void evq_gap_merge(struct evq_gap *gap, const struct evq_gap *other)
 		enum evq_scope scope = evq_cause_scope(cause);
 
 		if (other->lost[cause])
-			evq_gap_add(gap, cause, other->lost[cause],
+			evq_gap_add(gap, cause, other->lost[cause], other->lane[scope],
 				    other->first[scope], other->last[scope]);
 	}
 }
@@ -169,49 +301,277 @@ static void evq_slot_make_gap(struct evq_slot *slot)
 	memset(&slot->gap, 0, sizeof(slot->gap));
 }
 
-/* The gap at the slot @pos, if there is one; @pos may be the list's head. */
-static struct evq_slot *evq_gap_at(struct evq_read_queue *queue, struct list_head *pos)
+/* The gap at the slot @pos of @list, if there is one; @pos may be the list's head. */
+static struct evq_slot *evq_gap_at(struct list_head *list, struct list_head *pos)
 {
 	struct evq_slot *slot = list_entry(pos, struct evq_slot, node);
 
-	return pos == &queue->slots || slot->event ? NULL : slot;
+	return pos == list || slot->event ? NULL : slot;
+}
+
+static struct evq_slot *evq_gap_of_node(struct rb_node *node)
+{
+	struct evq_slot *slot = rb_entry_safe(node, struct evq_slot, of_returned);
+
+	return !slot || slot->event ? NULL : slot;
+}
+
+/* A queued gap is not needed any more. */
+static void evq_read_queue_free_gap(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	queue->nr_gaps--;
+	evq_read_queue_add_slot(queue, slot);
+}
+
+/* @slot is a new gap: make one of it and its neighbours in @list. */
+static void evq_read_queue_join_listed(struct evq_read_queue *queue, struct list_head *list,
+				       struct evq_slot *slot)
+{
+	struct evq_slot *before = evq_gap_at(list, slot->node.prev);
+	struct evq_slot *after = evq_gap_at(list, slot->node.next);
+
+	if (before) {
+		evq_gap_merge(&slot->gap, &before->gap);
+		list_del(&before->node);
+		evq_read_queue_free_gap(queue, before);
+	}
+	if (after) {
+		evq_gap_merge(&slot->gap, &after->gap);
+		list_del(&after->node);
+		evq_read_queue_free_gap(queue, after);
+	}
+}
+
+static void evq_read_queue_unreturn(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	rb_erase_cached(&slot->of_returned, &queue->returned);
+}
+
+static void evq_read_queue_join_returned(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	struct evq_slot *before = evq_gap_of_node(rb_prev(&slot->of_returned));
+	struct evq_slot *after = evq_gap_of_node(rb_next(&slot->of_returned));
+
+	if (before) {
+		evq_gap_merge(&slot->gap, &before->gap);
+		evq_read_queue_unreturn(queue, before);
+		evq_read_queue_free_gap(queue, before);
+	}
+	if (after) {
+		evq_gap_merge(&slot->gap, &after->gap);
+		evq_read_queue_unreturn(queue, after);
+		evq_read_queue_free_gap(queue, after);
+	}
+}
+
+static void evq_read_queue_return(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	struct rb_node **at = &queue->returned.rb_root.rb_node, *parent = NULL;
+	bool leftmost = true;
+
+	while (*at) {
+		struct evq_slot *other = rb_entry(*at, struct evq_slot, of_returned);
+
+		parent = *at;
+		if (slot->position < other->position) {
+			at = &parent->rb_left;
+		} else {
+			at = &parent->rb_right;
+			leftmost = false;
+		}
+	}
+	rb_link_node(&slot->of_returned, parent, at);
+	rb_insert_color_cached(&slot->of_returned, &queue->returned, leftmost);
+	slot->place = EVQ_PLACE_RETURNED;
+}
+
+static struct hlist_head *evq_key_bucket(struct evq_read_queue *queue, u64 key)
+{
+	return &queue->keys[siphash_1u64(key, &evq_key_secret) >> (63 - queue->table_bits) >> 1];
+}
+
+static struct evq_key *evq_key_find(struct evq_read_queue *queue, u64 key)
+{
+	struct evq_key *found;
+
+	hlist_for_each_entry(found, evq_key_bucket(queue, key), of_table)
+		if (found->key == key)
+			return found;
+	return NULL;
+}
+
+/* A key of which nobody has a record: what waits with it can be taken, or it goes. */
+static void evq_key_settle(struct evq_read_queue *queue, struct evq_key *key)
+{
+	if (key->nr_held)
+		return;
+	key->holder = NULL;
+	list_del_init(&key->node);
+	if (!list_empty(&key->waiting)) {
+		list_add_tail(&key->node, &queue->ready);
+		return;
+	}
+	hlist_del(&key->of_table);
+	list_add(&key->waiting, &queue->free_keys);
+}
+
+/* @reader takes a record of a key that no other has. */
+static void evq_key_hold(struct evq_read_queue *queue, struct evq_key *key,
+			 struct evq_reader *reader, struct evq_slot *slot)
+{
+	if (!key) {
+		/* There is one for each slot. */
+		key = list_first_entry(&queue->free_keys, struct evq_key, waiting);
+		list_del_init(&key->waiting);
+		INIT_LIST_HEAD(&key->node);
+		key->key = slot->event->key;
+		key->nr_held = 0;
+		hlist_add_head(&key->of_table, evq_key_bucket(queue, key->key));
+	}
+	list_del_init(&key->node);
+	key->holder = reader;
+	key->nr_held++;
+	slot->key = key;
+}
+
+static void evq_key_release(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	struct evq_key *key = slot->key;
+
+	if (!key)
+		return;
+	slot->key = NULL;
+	key->nr_held--;
+	evq_key_settle(queue, key);
+}
+
+/* A record of a busy key waits with it. Those that were returned are the older ones. */
+static void evq_key_wait(struct evq_key *key, struct evq_slot *slot)
+{
+	struct evq_slot *other;
+
+	list_for_each_entry_reverse(other, &key->waiting, node)
+		if (other->position < slot->position)
+			break;
+	list_add(&slot->node, &other->node);
+	slot->key = key;
+	slot->place = EVQ_PLACE_WAITING;
+}
+
+static struct hlist_head *evq_coalesce_bucket(struct evq_read_queue *queue, u32 registration,
+					      u64 key)
+{
+	return &queue->coalesce[siphash_2u64(key, registration, &evq_key_secret) >>
+				(63 - queue->table_bits) >> 1];
+}
+
+static struct evq_slot *evq_coalesce_find(struct evq_read_queue *queue, u32 registration, u64 key)
+{
+	struct evq_slot *slot;
+
+	if (!queue->coalesce)
+		return NULL;
+	hlist_for_each_entry(slot, evq_coalesce_bucket(queue, registration, key), of_coalesce)
+		if (slot->registration == registration && slot->event->key == key)
+			return slot;
+	return NULL;
+}
+
+static void evq_coalesce_add(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	INIT_HLIST_NODE(&slot->of_coalesce);
+	if (queue->coalesce)
+		hlist_add_head(&slot->of_coalesce,
+			       evq_coalesce_bucket(queue, slot->registration, slot->event->key));
+}
+
+/* Take a queued record or gap out of its place. */
+static void evq_read_queue_remove(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	struct evq_key *key;
+
+	if (slot->event && slot->place == EVQ_PLACE_STAGED) {
+		queue->nr_staged--;
+		queue->staged_bytes -= slot->event->data_len;
+	}
+	if (slot->place == EVQ_PLACE_RETURNED) {
+		evq_read_queue_unreturn(queue, slot);
+	} else {
+		list_del(&slot->node);
+	}
+	if (slot->place == EVQ_PLACE_WAITING) {
+		key = slot->key;
+		slot->key = NULL;
+		evq_key_settle(queue, key);
+	}
+}
+
+/* What a queued record was counted as ends here. */
+static void evq_read_queue_uncount(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	list_del_init(&slot->of_registration);
+	hlist_del_init(&slot->of_coalesce);
+	queue->queued--;
 }
 
 /* Lose the record of @slot, which is queued: leave a gap in its place. */
 static void evq_read_queue_lose(struct evq_read_queue *queue, struct evq_slot *slot,
 				enum evq_lost cause, struct list_head *garbage)
 {
-	struct evq_slot *before = evq_gap_at(queue, slot->node.prev);
-	struct evq_slot *after = evq_gap_at(queue, slot->node.next);
+	struct list_head *list = slot->place == EVQ_PLACE_STAGED ? &queue->staged : &queue->slots;
 	u64 seq = slot->event->seq;
+	u32 lane = slot->event->lane;
 
 	lockdep_assert_held(&queue->lock);
 
-	queue->queued--;
+	evq_slot_settle(queue, slot, evq_cause_errno(cause), false, NULL);
+	evq_read_queue_uncount(queue, slot);
 	queue->bytes -= slot->event->data_len;
 	queue->lost[cause]++;
-	list_del(&slot->of_registration);
-	evq_event_put(slot->event, garbage);
-
-	if (before && after) {
-		evq_gap_merge(&before->gap, &after->gap);
-		list_del(&after->node);
-		evq_read_queue_add_slot(queue, after);
-	}
-	if (before || after) {
-		list_del(&slot->node);
-		evq_read_queue_add_slot(queue, slot);
-		slot = before ?: after;
+	/* It is the oldest of all that wait with its key or behind. */
+	if (slot->place == EVQ_PLACE_WAITING) {
+		evq_read_queue_remove(queue, slot);
+		evq_event_put(slot->event, garbage);
+		evq_slot_make_gap(slot);
+		evq_read_queue_return(queue, slot);
 	} else {
+		if (slot->place == EVQ_PLACE_STAGED) {
+			queue->nr_staged--;
+			queue->staged_bytes -= slot->event->data_len;
+		}
+		evq_event_put(slot->event, garbage);
 		evq_slot_make_gap(slot);
 	}
-	evq_gap_add(&slot->gap, cause, 1, seq, seq);
+	queue->nr_gaps++;
+	evq_gap_add(&slot->gap, cause, 1, lane, seq, seq);
+	if (slot->place == EVQ_PLACE_RETURNED)
+		evq_read_queue_join_returned(queue, slot);
+	else
+		evq_read_queue_join_listed(queue, list, slot);
 }
 
-static void evq_read_queue_append(struct evq_read_queue *queue, struct evq_slot *slot)
+static void evq_read_queue_append(struct evq_read_queue *queue, struct list_head *list,
+				  struct evq_slot *slot)
 {
 	slot->position = queue->next_position++;
-	list_add_tail(&slot->node, &queue->slots);
+	slot->place = list == &queue->staged ? EVQ_PLACE_STAGED : EVQ_PLACE_SLOTS;
+	list_add_tail(&slot->node, list);
+}
+
+static void evq_read_queue_tell_in(struct evq_read_queue *queue, struct list_head *list,
+				   enum evq_lost cause, u64 count, u32 lane, u64 first, u64 last)
+{
+	struct evq_slot *gap = evq_gap_at(list, list->prev);
+
+	lockdep_assert_held(&queue->lock);
+
+	if (!gap) {
+		gap = evq_read_queue_use_slot(queue);
+		evq_slot_make_gap(gap);
+		evq_read_queue_append(queue, list, gap);
+		queue->nr_gaps++;
+	}
+	evq_gap_add(&gap->gap, cause, count, lane, first, last);
 }
 
 /**
@@ -219,54 +579,118 @@ static void evq_read_queue_append(struct evq_read_queue *queue, struct evq_slot 
  * @queue: the queue; locked
  * @cause: why
  * @count: how many
+ * @lane: lane of the numbers
  * @first: lowest sequence number
  * @last: highest sequence number
  *
  * For what never had a slot. The ledger is the caller's affair.
  */
 void evq_read_queue_tell(struct evq_read_queue *queue, enum evq_lost cause,
-			 u64 count, u64 first, u64 last)
+			 u64 count, u32 lane, u64 first, u64 last)
 {
-	struct evq_slot *gap = evq_gap_at(queue, queue->slots.prev);
-
-	lockdep_assert_held(&queue->lock);
-
-	if (!gap) {
-		gap = evq_read_queue_use_slot(queue);
-		evq_slot_make_gap(gap);
-		evq_read_queue_append(queue, gap);
-	}
-	evq_gap_add(&gap->gap, cause, count, first, last);
+	evq_read_queue_tell_in(queue, &queue->slots, cause, count, lane, first, last);
 }
 
-static void evq_read_queue_refuse(struct evq_read_queue *queue, const struct evq_event *event,
-				  enum evq_lost cause)
+/**
+ * evq_read_queue_miss() - a match is lost that was never queued
+ * @queue: the queue; locked
+ * @event: the event
+ * @cause: why
+ *
+ * What becomes of the callback, if it is one, is the caller's affair.
+ */
+void evq_read_queue_miss(struct evq_read_queue *queue, struct evq_event *event,
+			 enum evq_lost cause)
 {
 	queue->matched++;
 	queue->lost[cause]++;
-	evq_read_queue_tell(queue, cause, 1, event->seq, event->seq);
+	evq_read_queue_tell(queue, cause, 1, event->lane, event->seq, event->seq);
 }
 
-static bool evq_read_queue_fits(const struct evq_read_queue *queue, const struct evq_event *event)
+static void evq_read_queue_refuse(struct evq_read_queue *queue, struct evq_event *event,
+				  struct evq_registration *registration, enum evq_lost cause)
 {
-	return queue->queued < queue->max_records &&
-	       queue->bytes + event->data_len <= queue->max_bytes;
+	const struct evq_settlement settlement = {
+		.status		= evq_cause_errno(cause),
+		.subscription	= queue->limits.number,
+		.registration	= registration->place.registration,
+	};
+
+	evq_read_queue_miss(queue, event, cause);
+	evq_event_settle(event, evq_event_open(event, settlement.subscription,
+					       settlement.registration), &settlement);
 }
 
-/* Whether dropping the oldest record can help. What is in hand cannot be dropped. */
-static bool evq_read_queue_can_drop(const struct evq_read_queue *queue,
-				    const struct evq_event *event)
+/**
+ * evq_read_queue_fits() - whether there is room for a record
+ * @queue: the queue; locked
+ * @bytes: length of its payload
+ */
+bool evq_read_queue_fits(const struct evq_read_queue *queue, size_t bytes)
 {
-	return queue->policy == EVQ_POLICY_DROP_OLDEST && queue->queued &&
-	       queue->bytes_in_hand + event->data_len <= queue->max_bytes;
+	return queue->queued - queue->nr_staged < queue->limits.max_records &&
+	       queue->bytes - queue->staged_bytes + bytes <= queue->limits.max_bytes;
 }
 
-/* The record that has waited longest. At most one gap is before it. */
+/* The record that has waited longest, of those that can be dropped. */
 static struct evq_slot *evq_read_queue_oldest(struct evq_read_queue *queue)
 {
-	struct evq_slot *slot = list_first_entry(&queue->slots, struct evq_slot, node);
+	struct rb_node *node;
+	struct evq_slot *slot;
+	struct evq_key *key;
 
-	return slot->event ? slot : list_next_entry(slot, node);
+	/* At most one gap is before a record. */
+	node = rb_first_cached(&queue->returned);
+	if (evq_gap_of_node(node))
+		node = rb_next(node);
+	if (node)
+		return rb_entry(node, struct evq_slot, of_returned);
+	key = list_first_entry_or_null(&queue->ready, struct evq_key, node);
+	if (key)
+		return list_first_entry(&key->waiting, struct evq_slot, node);
+	slot = list_first_entry_or_null(&queue->slots, struct evq_slot, node);
+	if (slot && !slot->event)
+		slot = list_is_last(&slot->node, &queue->slots) ? NULL :
+							     list_next_entry(slot, node);
+	return slot;
+}
+
+/* The record to drop for a new one; NULL if dropping does not help. */
+static struct evq_slot *evq_read_queue_victim(struct evq_read_queue *queue,
+					      const struct evq_event *event)
+{
+	if (queue->limits.policy != EVQ_POLICY_DROP_OLDEST &&
+	    queue->limits.policy != EVQ_POLICY_COALESCE)
+		return NULL;
+	/* What is in hand cannot be dropped. */
+	if (queue->bytes_in_hand + event->data_len > queue->limits.max_bytes)
+		return NULL;
+	return evq_read_queue_oldest(queue);
+}
+
+/**
+ * evq_read_queue_disconnect() - it is to get nothing more
+ * @queue: the queue; locked
+ */
+void evq_read_queue_disconnect(struct evq_read_queue *queue)
+{
+	queue->disconnected = true;
+}
+
+static void evq_slot_fill(struct evq_slot *slot, struct evq_event *event,
+			  struct evq_registration *registration)
+{
+	evq_event_get(event);
+	slot->event = event;
+	slot->cookie = registration->cookie;
+	slot->registration = registration->place.registration;
+	slot->generation = evq_event_open(event, registration->place.subscription,
+					  slot->registration);
+	slot->attempts = 0;
+	slot->replayed = false;
+	slot->reader = NULL;
+	slot->key = NULL;
+	list_add_tail(&slot->of_registration, &registration->records);
 }
 
 /**
@@ -275,6 +699,7 @@ static struct evq_slot *evq_read_queue_oldest(struct evq_read_queue *queue)
  * @event: the event; a reference is taken if it is queued
  * @registration: the registration, not removed
  * @nomem: the caller could not get a slot: count the loss if one is needed
+ * @may_gate: the lane may wait
  * @garbage: for events that were dropped
  *
  * Context: the dispatcher.
@@ -283,7 +708,7 @@ static struct evq_slot *evq_read_queue_oldest(struct evq_read_queue *queue)
  */
 enum evq_push evq_read_queue_push(struct evq_read_queue *queue, struct evq_event *event,
 				  struct evq_registration *registration, bool nomem,
-				  struct list_head *garbage)
+				  bool may_gate, struct list_head *garbage)
 {
 	struct evq_slot *slot;
 	enum evq_lost cause;
@@ -291,8 +716,16 @@ enum evq_push evq_read_queue_push(struct evq_read_queue *queue, struct evq_event
 
 	lockdep_assert_held(&queue->lock);
 
+	if (queue->disconnected) {
+		evq_read_queue_refuse(queue, event, registration, EVQ_LOST_DISCONNECTED);
+		return EVQ_PUSH_DONE;
+	}
+	slot = evq_coalesce_find(queue, registration->place.registration, event->key);
+	if (slot)
+		evq_read_queue_lose(queue, slot, EVQ_LOST_COALESCED, garbage);
+
 	for (n = 0;; n++) {
-		if (!evq_read_queue_fits(queue, event)) {
+		if (!evq_read_queue_fits(queue, event->data_len)) {
 			cause = EVQ_LOST_OVERFLOW;
 		} else if (queue->nr_free < 2) {
 			/* One for the record, and one to stay free: then the last is no gap. */
@@ -302,26 +735,71 @@ enum evq_push evq_read_queue_push(struct evq_read_queue *queue, struct evq_event
 		} else {
 			break;
 		}
-		if (!evq_read_queue_can_drop(queue, event)) {
-			evq_read_queue_refuse(queue, event, cause);
-			return EVQ_PUSH_DONE;
-		}
+		slot = evq_read_queue_victim(queue, event);
+		if (!slot)
+			goto refuse;
 		if (n == EVQ_HAND_MAX)
 			return EVQ_PUSH_AGAIN;
-		evq_read_queue_lose(queue, evq_read_queue_oldest(queue), cause, garbage);
+		evq_read_queue_lose(queue, slot, cause, garbage);
 	}
 
 	slot = evq_read_queue_use_slot(queue);
-	evq_event_get(event);
-	slot->event = event;
-	slot->cookie = registration->cookie;
-	slot->registration = registration->place.registration;
-	list_add_tail(&slot->of_registration, &registration->records);
-	evq_read_queue_append(queue, slot);
+	evq_slot_fill(slot, event, registration);
+	evq_coalesce_add(queue, slot);
+	evq_read_queue_append(queue, &queue->slots, slot);
 	queue->matched++;
 	queue->queued++;
 	queue->bytes += event->data_len;
 	return EVQ_PUSH_DONE;
+
+refuse:
+	/* A payload that could never fit is no reason to wait, or to part. */
+	if (cause == EVQ_LOST_OVERFLOW && event->data_len <= queue->limits.max_bytes) {
+		if (queue->limits.policy == EVQ_POLICY_GATE && may_gate)
+			return EVQ_PUSH_GATE;
+		if (queue->limits.policy == EVQ_POLICY_DISCONNECT) {
+			evq_read_queue_disconnect(queue);
+			cause = EVQ_LOST_DISCONNECTED;
+		}
+	}
+	evq_read_queue_refuse(queue, event, registration, cause);
+	return EVQ_PUSH_DONE;
+}
+
+/**
+ * evq_read_queue_stage() - a replay has come to an event that matches
+ * @queue: the queue; locked, with a free slot to spare
+ * @event: the event; a reference is taken
+ * @registration: the registration, not removed
+ */
+void evq_read_queue_stage(struct evq_read_queue *queue, struct evq_event *event,
+			  struct evq_registration *registration)
+{
+	struct evq_slot *slot = evq_read_queue_use_slot(queue);
+
+	evq_slot_fill(slot, event, registration);
+	slot->replayed = true;
+	INIT_HLIST_NODE(&slot->of_coalesce);
+	evq_read_queue_append(queue, &queue->staged, slot);
+	queue->matched++;
+	queue->queued++;
+	queue->bytes += event->data_len;
+	queue->nr_staged++;
+	queue->staged_bytes += event->data_len;
+}
+
+/**
+ * evq_read_queue_stage_gap() - a replay was overtaken by the history
+ * @queue: the queue; locked, with a free slot to spare
+ * @lane: the lane
+ * @count: how many events have left
+ * @first: lowest sequence number
+ * @last: highest sequence number
+ */
+void evq_read_queue_stage_gap(struct evq_read_queue *queue, u32 lane, u64 count, u64 first,
+			      u64 last)
+{
+	evq_read_queue_tell_in(queue, &queue->staged, EVQ_LOST_HISTORY, count, lane, first, last);
 }
 
 /**
@@ -348,6 +826,30 @@ bool evq_read_queue_forget(struct evq_read_queue *queue, struct evq_registration
 }
 
 /**
+ * evq_read_queue_relieve() - lose the oldest records, as they take too much memory
+ * @queue: the queue; locked
+ * @bytes: how much, as far as there is
+ * @garbage: for their events
+ *
+ * Return: how many were lost, EVQ_HAND_MAX at most.
+ */
+unsigned int evq_read_queue_relieve(struct evq_read_queue *queue, u64 bytes,
+				    struct list_head *garbage)
+{
+	struct evq_slot *slot;
+	unsigned int n;
+
+	for (n = 0; n < EVQ_HAND_MAX && bytes; n++) {
+		slot = evq_read_queue_oldest(queue);
+		if (!slot)
+			break;
+		bytes -= min_t(u64, bytes, slot->event->data_len);
+		evq_read_queue_lose(queue, slot, EVQ_LOST_PINNED, garbage);
+	}
+	return n;
+}
+
+/**
  * evq_slot_size() - bytes that a slot takes in a program's buffer
  * @slot: a record or a gap; a gap of both scopes is two records
  */
@@ -358,6 +860,17 @@ size_t evq_slot_size(const struct evq_slot *slot)
 	return sizeof(struct evq_gap_record) *
 		(evq_gap_has_scope(&slot->gap, EVQ_SCOPE_SUBSCRIPTION) +
 		 evq_gap_has_scope(&slot->gap, EVQ_SCOPE_QUEUE));
+}
+
+/**
+ * evq_slot_delivery() - the token of a record in hand
+ * @slot: the record
+ *
+ * Return: the token; 0 without acknowledgments.
+ */
+u64 evq_slot_delivery(const struct evq_slot *slot)
+{
+	return slot->index ? (u64)slot->serial << 32 | slot->index : 0;
 }
 
 /* Take what the gap @slot tells of the subscription's scope out of it, into a slot of its own. */
@@ -372,63 +885,156 @@ static struct evq_slot *evq_read_queue_split(struct evq_read_queue *queue, struc
 	for (cause = 0; cause < EVQ_NR_CAUSES; cause++) {
 		if (evq_cause_scope(cause) != EVQ_SCOPE_SUBSCRIPTION || !gap->lost[cause])
 			continue;
-		evq_gap_add(&part->gap, cause, gap->lost[cause],
+		evq_gap_add(&part->gap, cause, gap->lost[cause], gap->lane[EVQ_SCOPE_SUBSCRIPTION],
 			    gap->first[EVQ_SCOPE_SUBSCRIPTION], gap->last[EVQ_SCOPE_SUBSCRIPTION]);
 		slot->gap.lost[cause] = 0;
 	}
 	return part;
 }
 
+/* What is to be read next; NULL if there is nothing that can be read now. */
+static struct evq_slot *evq_read_queue_next(struct evq_read_queue *queue)
+{
+	struct rb_node *node = rb_first_cached(&queue->returned);
+	struct evq_key *key;
+
+	if (node)
+		return rb_entry(node, struct evq_slot, of_returned);
+	if (!list_empty(&queue->staged))
+		return list_first_entry(&queue->staged, struct evq_slot, node);
+	if (queue->replaying)
+		return NULL;
+	key = list_first_entry_or_null(&queue->ready, struct evq_key, node);
+	if (key)
+		return list_first_entry(&key->waiting, struct evq_slot, node);
+	return list_first_entry_or_null(&queue->slots, struct evq_slot, node);
+}
+
+/* With room for @room bytes, and nothing taken before: what of a gap that does not fit? */
+static int evq_read_queue_take_part(struct evq_read_queue *queue, struct evq_slot *slot,
+				    struct list_head *hand, size_t room)
+{
+	/* One of its two records may fit. */
+	if (slot->event || room < sizeof(struct evq_gap_record))
+		return -EMSGSIZE;
+	if (queue->nr_free < 2)
+		return -ENOBUFS;
+	slot = evq_read_queue_split(queue, slot);
+	slot->place = EVQ_PLACE_HAND;
+	list_add(&slot->node, hand);
+	queue->slots_in_hand++;
+	return 1;
+}
+
+/* The record in @slot comes into the hand of @reader. */
+static void evq_read_queue_hand(struct evq_read_queue *queue, struct evq_slot *slot,
+				struct evq_reader *reader)
+{
+	slot->attempts++;
+	slot->serial++;
+	slot->reader = reader;
+	queue->in_hand++;
+	queue->bytes_in_hand += slot->event->data_len;
+}
+
 /**
  * evq_read_queue_take() - take slots in hand, from the front
  * @queue: the queue; locked
+ * @reader: who
  * @hand: empty list
  * @room: bytes that the reader has room for
  *
- * Return: the number of slots taken; 0 if the queue is empty; -EMSGSIZE if the
- *	first does not fit; -ENOBUFS if the queue needs one more slot before
- *	the next gap can be taken. Each slot is to be consumed or put back.
+ * Return: the number of slots taken; 0 if there is nothing to take; -EMSGSIZE if
+ *	the first does not fit; -ENOBUFS if the queue needs one more slot before
+ *	the next gap can be taken; -EAGAIN to unlock and call again. Each slot is
+ *	to be consumed or put back.
  */
-int evq_read_queue_take(struct evq_read_queue *queue, struct list_head *hand, size_t room)
+int evq_read_queue_take(struct evq_read_queue *queue, struct evq_reader *reader,
+			struct list_head *hand, size_t room)
 {
-	struct evq_slot *slot, *next;
+	unsigned int passed = 0;
+	struct evq_slot *slot;
+	struct evq_key *key;
 	size_t size;
 	int n = 0;
 
 	lockdep_assert_held(&queue->lock);
 
-	list_for_each_entry_safe(slot, next, &queue->slots, node) {
-		if (n == EVQ_HAND_MAX)
+	while (n < EVQ_HAND_MAX) {
+		if (evq_read_queue_acks(queue) && queue->in_hand >= queue->limits.max_in_hand)
+			break;
+		slot = evq_read_queue_next(queue);
+		if (!slot)
 			break;
 		size = evq_slot_size(slot);
-		if (size > room && n)
-			break;
-		if (size > room) {
-			/* One of its two records may fit. */
-			if (slot->event || room < sizeof(struct evq_gap_record))
-				return -EMSGSIZE;
-			if (queue->nr_free < 2)
-				return -ENOBUFS;
-			slot = evq_read_queue_split(queue, slot);
-			list_add(&slot->node, hand);
-			queue->slots_in_hand++;
-			return 1;
-		}
+		if (size > room)
+			return n ?: evq_read_queue_take_part(queue, slot, hand, room);
 		/* After the last gap the last slot is none: see the invariant. */
-		if (!slot->event && !queue->nr_free && list_is_last(&slot->node, &queue->slots))
+		if (!slot->event && !queue->nr_free && slot->place == EVQ_PLACE_SLOTS &&
+		    list_is_last(&slot->node, &queue->slots))
 			return n ?: -ENOBUFS;
+
+		key = NULL;
+		if (slot->event && evq_read_queue_exclusive(queue)) {
+			key = evq_key_find(queue, slot->event->key);
+			if (key && key->holder && key->holder != reader) {
+				if (passed++ == EVQ_PASS_MAX)
+					return n ?: -EAGAIN;
+				evq_read_queue_remove(queue, slot);
+				evq_key_wait(key, slot);
+				continue;
+			}
+			/* What waits with the key is older than what does not. */
+			if (key && !list_empty(&key->waiting) &&
+			    slot->place != EVQ_PLACE_WAITING) {
+				struct evq_slot *first =
+					list_first_entry(&key->waiting, struct evq_slot, node);
+
+				if (first->position < slot->position) {
+					if (evq_slot_size(first) > room)
+						return n ?: -EMSGSIZE;
+					slot = first;
+					size = evq_slot_size(slot);
+				}
+			}
+			if (key) {
+				/* Hold it first, so that it does not go with its last record. */
+				key->nr_held++;
+				evq_read_queue_remove(queue, slot);
+				key->nr_held--;
+			} else {
+				evq_read_queue_remove(queue, slot);
+			}
+			evq_key_hold(queue, key, reader, slot);
+		} else {
+			evq_read_queue_remove(queue, slot);
+		}
 		room -= size;
 		n++;
-		list_move_tail(&slot->node, hand);
+		list_add_tail(&slot->node, hand);
 		queue->slots_in_hand++;
+		slot->place = EVQ_PLACE_HAND;
 		if (slot->event) {
-			list_del_init(&slot->of_registration);
-			queue->queued--;
-			queue->in_hand++;
-			queue->bytes_in_hand += slot->event->data_len;
+			evq_read_queue_uncount(queue, slot);
+			evq_read_queue_hand(queue, slot, reader);
+		} else {
+			queue->nr_gaps--;
 		}
 	}
 	return n;
+}
+
+/* The record in hand has ended its way. */
+static void evq_read_queue_finish(struct evq_read_queue *queue, struct evq_slot *slot,
+				  struct list_head *garbage)
+{
+	queue->slots_in_hand--;
+	queue->in_hand--;
+	queue->bytes -= slot->event->data_len;
+	queue->bytes_in_hand -= slot->event->data_len;
+	evq_key_release(queue, slot);
+	evq_event_put(slot->event, garbage);
+	evq_read_queue_add_slot(queue, slot);
 }
 
 /**
@@ -442,56 +1048,116 @@ void evq_read_queue_consume(struct evq_read_queue *queue, struct evq_slot *slot,
 {
 	lockdep_assert_held(&queue->lock);
 
-	queue->slots_in_hand--;
-	if (slot->event) {
-		queue->in_hand--;
+	if (!slot->event) {
+		queue->slots_in_hand--;
+		evq_read_queue_add_slot(queue, slot);
+	} else if (evq_read_queue_acks(queue)) {
+		slot->place = EVQ_PLACE_HELD;
+		list_add_tail(&slot->node, &slot->reader->held);
+		slot->reader->nr_held++;
+	} else {
+		evq_slot_settle(queue, slot, 0, false, NULL);
 		queue->delivered++;
-		queue->bytes -= slot->event->data_len;
-		queue->bytes_in_hand -= slot->event->data_len;
-		evq_event_put(slot->event, garbage);
+		evq_read_queue_finish(queue, slot, garbage);
 	}
-	evq_read_queue_add_slot(queue, slot);
 }
 
 /**
- * evq_read_queue_put_back() - a slot in hand did not reach the program
+ * evq_read_queue_put_back() - a slot in hand goes back to the front
  * @queue: the queue; locked
- * @slot: the slot; in no list any more. Of several, the last one goes first
+ * @slot: the slot; in no list any more
  * @registration: of a record: its registration, or NULL if that was removed
- * @garbage: for its event
- *
- * Ahead of it there can only be what other readers have put back.
+ * @delivered: it was in the program's hands, and its reader went away
+ * @garbage: for events
  */
 void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot,
-			     struct evq_registration *registration, struct list_head *garbage)
+			     struct evq_registration *registration, bool delivered,
+			     struct list_head *garbage)
 {
-	struct evq_slot *next, *gap;
+	struct evq_slot *newer;
 
 	lockdep_assert_held(&queue->lock);
 
 	queue->slots_in_hand--;
-	list_for_each_entry(next, &queue->slots, node)
-		if (next->position > slot->position)
-			break;
+	evq_read_queue_return(queue, slot);
 	if (!slot->event) {
-		gap = evq_gap_at(queue, next->node.prev) ?: evq_gap_at(queue, &next->node);
-		if (gap) {
-			evq_gap_merge(&gap->gap, &slot->gap);
-			evq_read_queue_add_slot(queue, slot);
-			return;
-		}
-	}
-	list_add_tail(&slot->node, &next->node);
-	if (!slot->event)
+		queue->nr_gaps++;
+		evq_read_queue_join_returned(queue, slot);
 		return;
+	}
 
+	evq_key_release(queue, slot);
+	slot->reader = NULL;
 	queue->in_hand--;
 	queue->queued++;
 	queue->bytes_in_hand -= slot->event->data_len;
-	if (registration)
-		list_add(&slot->of_registration, &registration->records);
-	else
+	INIT_LIST_HEAD(&slot->of_registration);
+	INIT_HLIST_NODE(&slot->of_coalesce);
+	if (!delivered)
+		slot->attempts--;
+	if (!registration) {
 		evq_read_queue_lose(queue, slot, EVQ_LOST_UNREGISTERED, garbage);
+		return;
+	}
+	if (delivered && slot->attempts >= queue->limits.max_attempts) {
+		evq_read_queue_lose(queue, slot, EVQ_LOST_POISON, garbage);
+		return;
+	}
+	newer = evq_coalesce_find(queue, slot->registration, slot->event->key);
+	if (newer && newer->position > slot->position) {
+		evq_read_queue_lose(queue, slot, EVQ_LOST_COALESCED, garbage);
+		return;
+	}
+	queue->redelivered += delivered;
+	list_add(&slot->of_registration, &registration->records);
+	if (!slot->replayed)
+		evq_coalesce_add(queue, slot);
+}
+
+/**
+ * evq_read_queue_ack() - a record is acknowledged
+ * @queue: the queue; locked
+ * @ack: the acknowledgment
+ * @pid: who
+ * @garbage: for its event
+ *
+ * Return: 0; -ENOENT if there never was such a delivery, -ESTALE if it is not
+ *	in a reader's hands any more, or has timed out (then it is delivered).
+ */
+int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, struct pid *pid,
+		       struct list_head *garbage)
+{
+	struct evq_slot *slot = xa_load(&queue->by_index, lower_32_bits(ack->delivery));
+	bool in_time;
+
+	lockdep_assert_held(&queue->lock);
+
+	if (!slot || !upper_32_bits(ack->delivery) || upper_32_bits(ack->delivery) > slot->serial)
+		return -ENOENT;
+	if (slot->place != EVQ_PLACE_HELD || upper_32_bits(ack->delivery) != slot->serial)
+		return -ESTALE;
+	list_del(&slot->node);
+	slot->reader->nr_held--;
+	in_time = evq_slot_settle(queue, slot, ack->status, ack->flags & EVQ_ACK_STOP, pid);
+	queue->delivered++;
+	evq_read_queue_finish(queue, slot, garbage);
+	return in_time ? 0 : -ESTALE;
+}
+
+/* Forget the record or gap of a slot, as nobody will read it. */
+static void evq_read_queue_drop(struct evq_read_queue *queue, struct evq_slot *slot,
+				struct list_head *garbage)
+{
+	evq_read_queue_remove(queue, slot);
+	if (slot->event) {
+		evq_slot_settle(queue, slot, ECONNRESET, false, NULL);
+		evq_read_queue_uncount(queue, slot);
+		queue->bytes -= slot->event->data_len;
+		evq_event_put(slot->event, garbage);
+	} else {
+		queue->nr_gaps--;
+	}
+	evq_read_queue_add_slot(queue, slot);
 }
 
 /**
@@ -503,18 +1169,55 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
  */
 bool evq_read_queue_clear(struct evq_read_queue *queue, struct list_head *garbage)
 {
-	struct evq_slot *slot, *next;
-	unsigned int n = 0;
+	struct evq_slot *slot;
+	unsigned int n;
 
 	lockdep_assert_held(&queue->lock);
 
-	list_for_each_entry_safe(slot, next, &queue->slots, node) {
-		if (n++ == EVQ_HAND_MAX)
-			return true;
-		list_del(&slot->node);
-		if (slot->event)
-			evq_event_put(slot->event, garbage);
-		evq_read_queue_add_slot(queue, slot);
+	queue->replaying = false;
+	for (n = 0; n < EVQ_HAND_MAX; n++) {
+		/* Nobody holds anything, so no key is busy, and this comes to all. */
+		slot = evq_read_queue_next(queue);
+		if (!slot)
+			return false;
+		evq_read_queue_drop(queue, slot, garbage);
 	}
-	return false;
+	return true;
+}
+
+/**
+ * evq_read_queue_readable() - whether a read can take anything
+ * @queue: the queue; locked
+ *
+ * With keys it may be that it cannot after all, as all that is there belongs to
+ * keys that are busy; then this says so afterwards.
+ */
+bool evq_read_queue_readable(const struct evq_read_queue *queue)
+{
+	if (evq_read_queue_acks(queue) && queue->in_hand >= queue->limits.max_in_hand)
+		return false;
+	return !RB_EMPTY_ROOT(&queue->returned.rb_root) || !list_empty(&queue->staged) ||
+	       queue->replaying || !list_empty(&queue->ready) || !list_empty(&queue->slots);
+}
+
+/**
+ * evq_read_queue_ripe() - whether it is worth waking a reader
+ * @queue: the queue; locked
+ */
+bool evq_read_queue_ripe(const struct evq_read_queue *queue)
+{
+	return evq_read_queue_readable(queue) &&
+	       (queue->queued >= queue->limits.wake_records || queue->nr_gaps ||
+		queue->replaying || queue->disconnected || queue->nr_staged);
+}
+
+/**
+ * evq_read_queue_drained() - whether nothing is left for a reader, nor will come back
+ * @queue: the queue; locked
+ * @reader: the reader; what it holds itself does not count
+ */
+bool evq_read_queue_drained(const struct evq_read_queue *queue, const struct evq_reader *reader)
+{
+	return !queue->queued && !queue->nr_gaps && !queue->replaying &&
+	       queue->slots_in_hand == reader->nr_held;
 }

@@ -2,7 +2,10 @@
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
+#include "event.h"
 #include "registration.h"
+
+#define EVQ_MATCH_ALL (EVQ_MATCH_ID | EVQ_MATCH_TYPE | EVQ_MATCH_KEY | EVQ_MATCH_PRIORITY)
 
 /* The nodes that cover @min to @max, and no more: the classic walk from both ends. */
 static unsigned int evq_spans(u32 min, u32 max, u32 *spans)
@@ -17,6 +20,43 @@ static unsigned int evq_spans(u32 min, u32 max, u32 *spans)
 			spans[n++] = --high;
 	}
 	return n;
+}
+
+/**
+ * evq_filter_settle() - check what a user asks for
+ * @filter: as in struct evq_register, with EVQ_MATCH_PRIORITY; made as the rest
+ *	of the module wants it
+ *
+ * Return: 0 or -EINVAL.
+ */
+int evq_filter_settle(struct evq_filter *filter)
+{
+	if (filter->match & ~EVQ_MATCH_ALL ||
+	    (!(filter->match & EVQ_MATCH_ID) && filter->id) ||
+	    (!(filter->match & EVQ_MATCH_TYPE) && filter->type) ||
+	    (!(filter->match & EVQ_MATCH_KEY) && filter->key) ||
+	    (!(filter->match & EVQ_MATCH_PRIORITY) &&
+	     (filter->priority_min || filter->priority_max)) ||
+	    filter->priority_max >= EVQ_LEVELS || filter->priority_min > filter->priority_max)
+		return -EINVAL;
+
+	if (!(filter->match & EVQ_MATCH_PRIORITY))
+		filter->priority_max = EVQ_LEVELS - 1;
+	filter->match &= ~EVQ_MATCH_PRIORITY;
+	return 0;
+}
+
+/**
+ * evq_filter_matches() - whether an event matches, without the index
+ * @filter: a settled filter
+ * @event: the event
+ */
+bool evq_filter_matches(const struct evq_filter *filter, const struct evq_event *event)
+{
+	return (!(filter->match & EVQ_MATCH_ID) || filter->id == event->id) &&
+	       (!(filter->match & EVQ_MATCH_TYPE) || filter->type == event->type) &&
+	       (!(filter->match & EVQ_MATCH_KEY) || filter->key == event->key) &&
+	       filter->priority_min <= event->priority && event->priority <= filter->priority_max;
 }
 
 /**

@@ -32,7 +32,10 @@
 
 #include <linux/evq.h>
 
+struct evq_event;
 struct evq_group;
+struct evq_listener;
+struct evq_replay;
 struct evq_subscription;
 
 /* Most nodes of the tree that a range can need. */
@@ -58,9 +61,10 @@ struct evq_filter {
 
 /**
  * struct evq_place - where callbacks stand among those for one event
- * @subscription: number of the subscription within its queue
+ * @subscription: number of the subscription within its queue; 0: of a listener
  * @order: as the subscriber chose
- * @registration: number of the registration within its subscription
+ * @registration: number of the registration within its subscription, or among
+ *	the queue's listeners
  */
 struct evq_place {
 	u64 subscription;
@@ -84,7 +88,9 @@ struct evq_link {
 
 /**
  * struct evq_registration - see above
- * @subscription: whose it is
+ * @subscription: whose it is; NULL: a listener's
+ * @listener: the listener, or NULL
+ * @replay: what it replays; NULL: nothing, or nothing any more. Lock of replays
  * @filter: which events match; constant
  * @place: order of callbacks; constant
  * @cookie: for the records; constant
@@ -97,6 +103,8 @@ struct evq_link {
  */
 struct evq_registration {
 	struct evq_subscription		*subscription;
+	struct evq_listener		*listener;
+	struct evq_replay		*replay;
 	struct evq_filter		filter;
 	struct evq_place		place;
 	u64				cookie;
@@ -108,6 +116,8 @@ struct evq_registration {
 	struct evq_link			links[];
 };
 
+int evq_filter_settle(struct evq_filter *filter);
+bool evq_filter_matches(const struct evq_filter *filter, const struct evq_event *event);
 struct evq_registration *evq_registration_alloc(const struct evq_filter *filter);
 int evq_place_compare(const struct evq_place *a, const struct evq_place *b);
 

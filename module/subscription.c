@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/memcontrol.h>
+#include <linux/overflow.h>
 #include <linux/poll.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "deadline.h"
 #include "event.h"
 #include "queue.h"
+#include "replay.h"
 #include "subscription.h"
+#include "user.h"
 
 /* For what is better had, but not needed. */
 #define EVQ_GFP_MAY_FAIL (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
@@ -20,32 +25,40 @@ unsigned int evq_max_registrations = 131072;
 /**
  * evq_subscription_create() - make a subscription
  * @queue: whose events it gets; the subscription takes a reference
- * @policy: one of enum evq_policy
- * @max_records: bound of its read queue, records
- * @max_bytes: bound of its read queue, payload bytes
+ * @limits: how it is to be; its number comes later
  *
- * It is not part of the queue yet: see evq_queue_add_subscription().
+ * It is not part of the queue yet: see evq_queue_add_subscription(). It goes
+ * with its last reader.
  *
  * Context: process; may sleep.
- * Return: the subscription, to be given back with evq_subscription_close(); or
- *	NULL if there is no memory.
+ * Return: the subscription, which wants evq_subscription_add_reader(); or
+ *	-ENOMEM or -EDQUOT.
  */
-struct evq_subscription *evq_subscription_create(struct evq_queue *queue, u32 policy,
-						 u32 max_records, u32 max_bytes)
+struct evq_subscription *evq_subscription_create(struct evq_queue *queue,
+						 const struct evq_read_limits *limits)
 {
 	struct evq_subscription *subscription;
+	int ret = -ENOMEM;
 
-	subscription = kzalloc(sizeof(*subscription), GFP_KERNEL_ACCOUNT);
+	subscription = kzalloc(struct_size(subscription, told, queue->nr_lanes),
+			       GFP_KERNEL_ACCOUNT);
 	if (!subscription)
-		return NULL;
-	if (evq_read_queue_init(&subscription->records, policy, max_records, max_bytes)) {
-		kfree(subscription);
-		return NULL;
-	}
+		return ERR_PTR(-ENOMEM);
+	subscription->user = evq_user_get_current();
+	if (!subscription->user)
+		goto free;
+	ret = evq_user_charge(subscription->user, EVQ_QUOTA_SUBSCRIPTIONS, 1);
+	if (ret)
+		goto put_user;
+	ret = evq_read_queue_init(&subscription->records, limits);
+	if (ret)
+		goto uncharge;
 	refcount_set(&subscription->refs, 1);
 	INIT_LIST_HEAD(&subscription->of_queue);
 	INIT_LIST_HEAD(&subscription->waking);
+	INIT_LIST_HEAD(&subscription->replays);
 	mutex_init(&subscription->registering);
+	mutex_init(&subscription->replaying);
 	xa_init_flags(&subscription->registrations, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&subscription->wait);
 	subscription->next_registration = 1;
@@ -53,6 +66,34 @@ struct evq_subscription *evq_subscription_create(struct evq_queue *queue, u32 po
 	evq_queue_get(queue);
 	subscription->queue = queue;
 	return subscription;
+
+uncharge:
+	evq_user_uncharge(subscription->user, EVQ_QUOTA_SUBSCRIPTIONS, 1);
+put_user:
+	evq_user_put(subscription->user);
+free:
+	kfree(subscription);
+	return ERR_PTR(ret);
+}
+
+/**
+ * evq_subscription_added() - a subscription is about to take part
+ * @subscription: the subscription
+ * @number: of it within its queue
+ * @ended: the queue is stopped
+ *
+ * Context: process; the queue's mutex is held.
+ */
+void evq_subscription_added(struct evq_subscription *subscription, u64 number, bool ended)
+{
+	struct evq_queue *queue = subscription->queue;
+	u32 i;
+
+	subscription->records.limits.number = number;
+	subscription->ended = ended;
+	for (i = 0; i < queue->nr_lanes; i++)
+		evq_lane_get_lost(&queue->lanes[i], &subscription->told[i].evicted,
+				  &subscription->told[i].aborted);
 }
 
 static void evq_subscription_free(struct rcu_head *rcu)
@@ -70,6 +111,31 @@ static void evq_subscription_put(struct evq_subscription *subscription)
 		call_rcu(&subscription->rcu, evq_subscription_free);
 }
 
+/* Tell a dispatcher that waits at the gate that something has changed. */
+static void evq_subscription_open_gate(struct evq_subscription *subscription)
+{
+	if (subscription->records.limits.policy == EVQ_POLICY_GATE)
+		evq_queue_settled(subscription->queue);
+}
+
+/* What a removed registration has not replayed, it will not. */
+static void evq_subscription_drop_replay(struct evq_subscription *subscription,
+					 struct evq_registration *registration)
+{
+	mutex_lock(&subscription->replaying);
+	if (registration->replay) {
+		list_del(&registration->replay->node);
+		evq_replay_free(registration->replay);
+		registration->replay = NULL;
+		if (list_empty(&subscription->replays)) {
+			spin_lock(&subscription->records.lock);
+			subscription->records.replaying = false;
+			spin_unlock(&subscription->records.lock);
+		}
+	}
+	mutex_unlock(&subscription->replaying);
+}
+
 /* Undo a registration that was taken out of @registrations. */
 static void evq_subscription_drop(struct evq_subscription *subscription,
 				  struct evq_registration *registration)
@@ -79,27 +145,22 @@ static void evq_subscription_drop(struct evq_subscription *subscription,
 	bool more;
 
 	evq_queue_remove_registration(subscription->queue, registration);
+	evq_subscription_drop_replay(subscription, registration);
 	do {
 		spin_lock(&records->lock);
 		/* A fan-out that found it earlier looks here before it delivers. */
 		registration->removed = true;
+		subscription->removals++;
 		more = evq_read_queue_forget(records, registration, &garbage);
 		spin_unlock(&records->lock);
 		evq_events_free(&garbage);
 		cond_resched();
 	} while (more);
+	evq_user_uncharge(subscription->user, EVQ_QUOTA_REGISTRATIONS, 1);
 	kfree_rcu(registration, rcu);
 }
 
-/**
- * evq_subscription_close() - give a subscription back
- * @subscription: the subscription; nobody can use it through a file any more
- *
- * What is queued goes away with it.
- *
- * Context: process; may sleep; waits for no grace period.
- */
-void evq_subscription_close(struct evq_subscription *subscription)
+static void evq_subscription_close(struct evq_subscription *subscription)
 {
 	struct evq_read_queue *records = &subscription->records;
 	struct evq_registration *registration;
@@ -112,6 +173,7 @@ void evq_subscription_close(struct evq_subscription *subscription)
 	spin_lock(&records->lock);
 	subscription->closed = true;
 	spin_unlock(&records->lock);
+	evq_subscription_open_gate(subscription);
 	do {
 		spin_lock(&records->lock);
 		more = evq_read_queue_clear(records, &garbage);
@@ -120,63 +182,280 @@ void evq_subscription_close(struct evq_subscription *subscription)
 		cond_resched();
 	} while (more);
 	xa_for_each(&subscription->registrations, number, registration) {
-		/* The slots that were in it are free by now. */
-		INIT_LIST_HEAD(&registration->records);
 		xa_erase(&subscription->registrations, number);
 		evq_subscription_drop(subscription, registration);
 	}
 	xa_destroy(&subscription->registrations);
 	evq_read_queue_destroy(records);
+	evq_user_uncharge(subscription->user, EVQ_QUOTA_SUBSCRIPTIONS, 1);
+	evq_user_put(subscription->user);
 	evq_subscription_put(subscription);
+}
+
+/**
+ * evq_subscription_add_reader() - one more open file
+ * @subscription: a new subscription, or one that has another reader
+ * @reader: the reader
+ *
+ * Context: process; may sleep.
+ */
+void evq_subscription_add_reader(struct evq_subscription *subscription,
+				 struct evq_reader *reader)
+{
+	INIT_LIST_HEAD(&reader->held);
+	reader->nr_held = 0;
+	mutex_lock(&subscription->registering);
+	WRITE_ONCE(subscription->nr_readers, subscription->nr_readers + 1);
+	mutex_unlock(&subscription->registering);
+}
+
+/* The registration of a record in hand, if it was not removed. */
+static struct evq_registration *
+evq_subscription_registration(struct evq_subscription *subscription, const struct evq_slot *slot)
+{
+	struct evq_registration *registration;
+
+	registration = xa_load(&subscription->registrations, slot->registration);
+	return registration && !registration->removed ? registration : NULL;
+}
+
+/* What a reader holds goes back to the front, where others, if there are any, find it. */
+static void evq_subscription_return_held(struct evq_subscription *subscription,
+					 struct evq_reader *reader, bool others)
+{
+	struct evq_read_queue *records = &subscription->records;
+	struct evq_slot *slot;
+	LIST_HEAD(garbage);
+	unsigned int n;
+	bool more;
+
+	do {
+		rcu_read_lock();
+		spin_lock(&records->lock);
+		for (n = 0; n < EVQ_HAND_MAX && !list_empty(&reader->held); n++) {
+			slot = list_last_entry(&reader->held, struct evq_slot, node);
+			list_del(&slot->node);
+			reader->nr_held--;
+			evq_read_queue_put_back(records, slot,
+						evq_subscription_registration(subscription, slot),
+						others, &garbage);
+		}
+		more = !list_empty(&reader->held);
+		spin_unlock(&records->lock);
+		rcu_read_unlock();
+		evq_events_free(&garbage);
+		cond_resched();
+	} while (more);
+}
+
+/**
+ * evq_subscription_remove_reader() - an open file is gone
+ * @subscription: the subscription; closed with its last reader
+ * @reader: the reader
+ *
+ * Context: process; may sleep; waits for no grace period.
+ */
+void evq_subscription_remove_reader(struct evq_subscription *subscription,
+				    struct evq_reader *reader)
+{
+	bool last;
+
+	/* Whoever is last has all that others have returned before. */
+	mutex_lock(&subscription->registering);
+	last = subscription->nr_readers == 1;
+	evq_subscription_return_held(subscription, reader, !last);
+	WRITE_ONCE(subscription->nr_readers, subscription->nr_readers - 1);
+	if (!last) {
+		evq_subscription_open_gate(subscription);
+		wake_up_interruptible_all(&subscription->wait);
+	}
+	mutex_unlock(&subscription->registering);
+	if (last)
+		evq_subscription_close(subscription);
+}
+
+static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp_t gfp);
+
+/* Put what a step came to on the way to the readers. */
+static int evq_subscription_stage(struct evq_subscription *subscription,
+				  struct evq_replay *replay, struct evq_replay_step *step)
+{
+	struct evq_read_queue *records = &subscription->records;
+	LIST_HEAD(garbage);
+	unsigned int i;
+
+	for (;;) {
+		spin_lock(&records->lock);
+		/* One for a gap, and one to stay free. */
+		if (records->nr_free >= step->nr_events + 2)
+			break;
+		spin_unlock(&records->lock);
+		if (!evq_subscription_add_slot(subscription, GFP_KERNEL)) {
+			evq_replay_undo(replay, step);
+			return -ENOMEM;
+		}
+	}
+	if (step->lost)
+		evq_read_queue_stage_gap(records, step->lane, step->lost, step->first, step->last);
+	for (i = 0; i < step->nr_events; i++) {
+		evq_read_queue_stage(records, step->events[i], replay->registration);
+		evq_event_put(step->events[i], &garbage);
+	}
+	spin_unlock(&records->lock);
+	evq_events_free(&garbage);
+	return 0;
+}
+
+static bool evq_subscription_wants_replay(struct evq_subscription *subscription)
+{
+	struct evq_read_queue *records = &subscription->records;
+	bool wants;
+
+	spin_lock(&records->lock);
+	wants = records->replaying && list_empty(&records->staged);
+	spin_unlock(&records->lock);
+	return wants;
+}
+
+/*
+ * Go on with the replays until there is something to read, or they are over. With
+ * @replaying held.
+ */
+static int evq_subscription_replay(struct evq_subscription *subscription)
+{
+	struct evq_read_queue *records = &subscription->records;
+	struct evq_replay_step step;
+	struct evq_replay *replay;
+	bool more;
+	int ret;
+
+	lockdep_assert_held(&subscription->replaying);
+
+	while (evq_subscription_wants_replay(subscription)) {
+		replay = list_first_entry(&subscription->replays, struct evq_replay, node);
+		more = evq_replay_next(replay, subscription->queue, &step);
+		ret = evq_subscription_stage(subscription, replay, &step);
+		if (ret)
+			return ret;
+		if (!more) {
+			list_del(&replay->node);
+			replay->registration->replay = NULL;
+			evq_replay_free(replay);
+		}
+		spin_lock(&records->lock);
+		records->replaying = !list_empty(&subscription->replays);
+		spin_unlock(&records->lock);
+	}
+	return 0;
+}
+
+/* With @registering held, and @replaying if it is to replay. */
+static int evq_subscription_add_registration(struct evq_subscription *subscription,
+					     struct evq_registration *registration,
+					     struct evq_cover *covers)
+{
+	u32 number = subscription->next_registration;
+	int ret;
+
+	registration->place.registration = number;
+	ret = xa_insert(&subscription->registrations, number, registration, GFP_KERNEL);
+	if (ret)
+		return ret;
+	ret = evq_queue_add_registration(subscription->queue, registration, covers);
+	if (ret) {
+		xa_erase(&subscription->registrations, number);
+		return ret;
+	}
+	subscription->next_registration++;
+	WRITE_ONCE(subscription->nr_registrations, subscription->nr_registrations + 1);
+	return 0;
+}
+
+/* The same with a replay. Nothing live is to be read before it. */
+static int evq_subscription_add_replaying(struct evq_subscription *subscription,
+					  struct evq_registration *registration,
+					  struct evq_cover *covers)
+{
+	struct evq_read_queue *records = &subscription->records;
+	struct evq_replay *replay = registration->replay;
+	int ret;
+
+	mutex_lock(&subscription->replaying);
+	spin_lock(&records->lock);
+	records->replaying = true;
+	spin_unlock(&records->lock);
+	ret = evq_subscription_add_registration(subscription, registration, covers);
+	if (!ret) {
+		memcpy(replay->covers, covers,
+		       array_size(replay->nr_lanes, sizeof(*replay->covers)));
+		list_add_tail(&replay->node, &subscription->replays);
+	}
+	spin_lock(&records->lock);
+	records->replaying = !list_empty(&subscription->replays);
+	spin_unlock(&records->lock);
+	/* Where there is no memory for it now, a read will try again. */
+	if (!ret)
+		evq_subscription_replay(subscription);
+	mutex_unlock(&subscription->replaying);
+	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	return ret;
 }
 
 /**
  * evq_subscription_register() - add a registration
  * @subscription: the subscription
- * @filter: which events match; valid
+ * @filter: which events match; settled
  * @order: of its callback among those of the subscription
  * @cookie: for its records
+ * @replay: begin with what is retained
  * @number: set to its number
- * @first_seq: set to the lowest sequence number that can match
+ * @covers: set to where it begins in each lane; an array of as many as the queue has
  *
  * Context: process; may sleep.
- * Return: 0, -ENOMEM, or -ENOSPC.
+ * Return: 0, -ENOMEM, -ENOSPC or -EDQUOT.
  */
 int evq_subscription_register(struct evq_subscription *subscription,
 			      const struct evq_filter *filter, s32 order, u64 cookie,
-			      u32 *number, u64 *first_seq)
+			      bool replay, u32 *number, struct evq_cover *covers)
 {
 	struct evq_registration *registration;
 	int ret;
 
+	ret = evq_user_charge(subscription->user, EVQ_QUOTA_REGISTRATIONS, 1);
+	if (ret)
+		return ret;
+	ret = -ENOMEM;
 	registration = evq_registration_alloc(filter);
 	if (!registration)
-		return -ENOMEM;
+		goto uncharge;
 	registration->subscription = subscription;
 	registration->cookie = cookie;
-	registration->place.subscription = subscription->number;
+	registration->place.subscription = subscription->records.limits.number;
 	registration->place.order = order;
+	if (replay) {
+		registration->replay = evq_replay_alloc(subscription->queue, registration);
+		if (!registration->replay)
+			goto free;
+	}
 	ret = evq_index_prepare(registration);
 	if (ret)
 		goto free;
 
 	mutex_lock(&subscription->registering);
 	ret = -ENOSPC;
-	if (subscription->nr_registrations >= evq_max_registrations ||
+	if (subscription->nr_registrations >= READ_ONCE(evq_max_registrations) ||
 	    subscription->next_registration == U32_MAX)
 		goto unlock;
-	*number = subscription->next_registration;
-	registration->place.registration = *number;
-	ret = xa_insert(&subscription->registrations, *number, registration, GFP_KERNEL);
+	ret = evq_read_queue_prepare(&subscription->records);
 	if (ret)
 		goto unlock;
-	ret = evq_queue_add_registration(subscription->queue, registration, first_seq);
-	if (ret) {
-		xa_erase(&subscription->registrations, *number);
+	*number = subscription->next_registration;
+	if (replay)
+		ret = evq_subscription_add_replaying(subscription, registration, covers);
+	else
+		ret = evq_subscription_add_registration(subscription, registration, covers);
+	if (ret)
 		goto unlock;
-	}
-	subscription->next_registration++;
-	WRITE_ONCE(subscription->nr_registrations, subscription->nr_registrations + 1);
 	mutex_unlock(&subscription->registering);
 	return 0;
 
@@ -184,7 +463,10 @@ unlock:
 	mutex_unlock(&subscription->registering);
 	evq_index_unprepare(registration);
 free:
+	evq_replay_free(registration->replay);
 	kfree(registration);
+uncharge:
+	evq_user_uncharge(subscription->user, EVQ_QUOTA_REGISTRATIONS, 1);
 	return ret;
 }
 
@@ -210,6 +492,9 @@ int evq_subscription_unregister(struct evq_subscription *subscription, u32 numbe
 	if (!registration)
 		return -ENOENT;
 	evq_subscription_drop(subscription, registration);
+	evq_subscription_open_gate(subscription);
+	/* There may be a gap now, or the end, or what waited for the replay. */
+	wake_up_interruptible_all(&subscription->wait);
 	return 0;
 }
 
@@ -221,7 +506,7 @@ static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp
 {
 	struct evq_read_queue *records = &subscription->records;
 	struct mem_cgroup *old = set_active_memcg(subscription->memcg);
-	struct evq_slot *slot = evq_slot_alloc(gfp);
+	struct evq_slot *slot = evq_slot_alloc(records, gfp);
 	bool closed;
 
 	set_active_memcg(old);
@@ -233,7 +518,7 @@ static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp
 		evq_read_queue_add_slot(records, slot);
 	spin_unlock(&records->lock);
 	if (closed)
-		evq_slot_free(slot);
+		evq_slot_free(records, slot);
 	return !closed;
 }
 
@@ -242,11 +527,33 @@ static void evq_subscription_wake_later(struct evq_subscription *subscription,
 {
 	lockdep_assert_held(&subscription->records.lock);
 
-	/* Only the one dispatcher of the one lane has such a list: then it is in it. */
-	if (!list_empty(&subscription->waking))
+	/* Whichever dispatcher has it in its list wakes for all. */
+	if (subscription->woken || !evq_read_queue_ripe(&subscription->records))
 		return;
+	subscription->woken = true;
 	refcount_inc(&subscription->refs);
 	list_add_tail(&subscription->waking, &wakeups->subscriptions);
+}
+
+/* Tell of what the lane has lost before this moment. */
+static void evq_subscription_tell(struct evq_subscription *subscription, struct evq_lane *lane)
+{
+	struct evq_told *told = &subscription->told[lane->number];
+	struct evq_read_queue *records = &subscription->records;
+	struct evq_loss loss;
+
+	lockdep_assert_held(&records->lock);
+
+	if (!evq_lane_lost_since(lane, told->evicted, told->aborted, &loss))
+		return;
+	told->evicted += loss.evicted;
+	told->aborted += loss.aborted;
+	if (loss.evicted)
+		evq_read_queue_tell(records, EVQ_LOST_EVICTED, loss.evicted, lane->number,
+				    loss.first, loss.last);
+	if (loss.aborted)
+		evq_read_queue_tell(records, EVQ_LOST_ABORTED, loss.aborted, lane->number,
+				    loss.first, loss.last);
 }
 
 /**
@@ -255,18 +562,21 @@ static void evq_subscription_wake_later(struct evq_subscription *subscription,
  * @event: the event
  * @found: the registrations, in the order of their calls
  * @n: how many
+ * @delivery: how
  * @wakeups: where to note that the subscription is to be woken
+ * @gate: set if the lane is to wait, with evq_gate_wait(), which is then owed
  * @garbage: for events that had to make room
  *
  * Context: the dispatcher, under rcu_read_lock(), which protects
  *	@subscription and @found.
  * Return: how many of @found are settled: fewer than @n if that would take
- *	long, as many records have to make room for one.
+ *	long, as many records have to make room for one, or if the lane is to wait.
  */
 unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 				      struct evq_event *event,
 				      struct evq_registration **found, unsigned int n,
-				      struct evq_wakeups *wakeups, struct list_head *garbage)
+				      enum evq_delivery delivery, struct evq_wakeups *wakeups,
+				      struct evq_gate *gate, struct list_head *garbage)
 {
 	struct evq_read_queue *records = &subscription->records;
 	enum evq_push pushed;
@@ -274,14 +584,29 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 	unsigned int i = 0;
 
 	spin_lock(&records->lock);
+	if (!subscription->closed)
+		evq_subscription_tell(subscription, &subscription->queue->lanes[event->lane]);
 	while (i < n && !subscription->closed) {
 		if (found[i]->removed) {
 			i++;
 			continue;
 		}
-		pushed = evq_read_queue_push(records, event, found[i], nomem, garbage);
+		if (delivery == EVQ_DELIVER_CHAIN_STOPPED) {
+			evq_read_queue_miss(records, event, EVQ_LOST_CHAIN);
+			pushed = EVQ_PUSH_DONE;
+		} else {
+			pushed = evq_read_queue_push(records, event, found[i], nomem,
+						     !READ_ONCE(subscription->queue->aborting),
+						     garbage);
+		}
 		if (pushed == EVQ_PUSH_AGAIN)
 			break;
+		if (pushed == EVQ_PUSH_GATE) {
+			refcount_inc(&subscription->refs);
+			gate->subscription = subscription;
+			gate->removals = subscription->removals;
+			break;
+		}
 		if (pushed == EVQ_PUSH_DONE) {
 			evq_subscription_wake_later(subscription, wakeups);
 			nomem = false;
@@ -298,6 +623,49 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 	return i;
 }
 
+/* Whether what a lane waits for at the gate has come. */
+static bool evq_gate_open(const struct evq_gate *gate, const struct evq_event *event)
+{
+	struct evq_subscription *subscription = gate->subscription;
+	struct evq_read_queue *records = &subscription->records;
+	bool open;
+
+	spin_lock(&records->lock);
+	open = subscription->closed || records->disconnected ||
+	       subscription->removals != gate->removals ||
+	       READ_ONCE(subscription->queue->aborting) ||
+	       evq_read_queue_fits(records, event->data_len);
+	spin_unlock(&records->lock);
+	return open;
+}
+
+/**
+ * evq_gate_wait() - hold the lane until a subscription has room
+ * @gate: the gate; none afterwards
+ * @event: the event that there is no room for
+ *
+ * If that takes too long, the subscription is disconnected.
+ *
+ * Context: the dispatcher; sleeps; all wake-ups have been issued.
+ */
+void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
+{
+	struct evq_subscription *subscription = gate->subscription;
+	struct evq_read_queue *records = &subscription->records;
+	u64 now = ktime_get_ns(), gate_ns = records->limits.gate_ns;
+
+	if (evq_wait_until(&subscription->queue->settled, TASK_IDLE,
+			   gate_ns < U64_MAX - now ? now + gate_ns : U64_MAX,
+			   evq_gate_open(gate, event))) {
+		spin_lock(&records->lock);
+		evq_read_queue_disconnect(records);
+		spin_unlock(&records->lock);
+		wake_up_interruptible_all(&subscription->wait);
+	}
+	evq_subscription_put(subscription);
+	gate->subscription = NULL;
+}
+
 /**
  * evq_wakeups_issue() - wake the subscriptions that were delivered to
  * @wakeups: list of them; empty afterwards
@@ -311,9 +679,10 @@ void evq_wakeups_issue(struct evq_wakeups *wakeups)
 	while (!list_empty(&wakeups->subscriptions)) {
 		subscription = list_first_entry(&wakeups->subscriptions,
 						struct evq_subscription, waking);
-		/* First out of the list: a delivery after this wants a wake-up of its own. */
+		list_del(&subscription->waking);
+		/* A delivery after this wants a wake-up of its own. */
 		spin_lock(&subscription->records.lock);
-		list_del_init(&subscription->waking);
+		subscription->woken = false;
 		spin_unlock(&subscription->records.lock);
 		/* The barrier in here pairs with that of a reader or poller who enters the list. */
 		if (wq_has_sleeper(&subscription->wait))
@@ -324,22 +693,22 @@ void evq_wakeups_issue(struct evq_wakeups *wakeups)
 }
 
 /**
- * evq_subscription_end() - the queue has stopped
+ * evq_subscription_end() - a lane of the queue has stopped
  * @subscription: the subscription
- * @aborted: events that an abort discarded, none if @aborted->count is 0
+ * @lane: the lane
+ * @ended: it was the last one
  *
- * Context: the dispatcher, which has delivered all that it will.
+ * Context: the dispatcher of @lane, which has delivered all that it will.
  */
-void evq_subscription_end(struct evq_subscription *subscription,
-			  const struct evq_seq_range *aborted)
+void evq_subscription_end(struct evq_subscription *subscription, struct evq_lane *lane,
+			  bool ended)
 {
 	struct evq_read_queue *records = &subscription->records;
 
 	spin_lock(&records->lock);
-	if (aborted->count)
-		evq_read_queue_tell(records, EVQ_LOST_ABORTED, aborted->count,
-				    aborted->first, aborted->last);
-	subscription->ended = true;
+	evq_subscription_tell(subscription, lane);
+	if (ended)
+		subscription->ended = true;
 	spin_unlock(&records->lock);
 	wake_up_interruptible_all(&subscription->wait);
 }
@@ -355,40 +724,96 @@ void evq_subscription_resume(struct evq_subscription *subscription)
 	spin_unlock(&subscription->records.lock);
 }
 
-/* Whether there is nothing to read, and will not be. */
-static bool evq_subscription_is_over(struct evq_subscription *subscription)
+/**
+ * evq_subscription_droppable() - payload bytes that it holds and could lose
+ * @subscription: the subscription
+ */
+u64 evq_subscription_droppable(struct evq_subscription *subscription)
+{
+	struct evq_read_queue *records = &subscription->records;
+	u64 bytes;
+
+	spin_lock(&records->lock);
+	bytes = records->bytes - records->bytes_in_hand - records->staged_bytes;
+	spin_unlock(&records->lock);
+	return bytes;
+}
+
+/**
+ * evq_subscription_relieve() - lose the oldest records
+ * @subscription: the subscription
+ * @bytes: how much, as far as there is
+ * @garbage: for their events
+ *
+ * Return: whether there was any.
+ */
+bool evq_subscription_relieve(struct evq_subscription *subscription, u64 bytes,
+			      struct list_head *garbage)
+{
+	unsigned int n;
+
+	spin_lock(&subscription->records.lock);
+	n = evq_read_queue_relieve(&subscription->records, bytes, garbage);
+	spin_unlock(&subscription->records.lock);
+	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	return n;
+}
+
+/*
+ * What a reader comes to who finds nothing: 0: it may come yet; -ENOTCONN; 1: the
+ * end. What others have in hand may come back.
+ */
+static int evq_subscription_is_over(struct evq_subscription *subscription,
+				    const struct evq_reader *reader)
 {
 	lockdep_assert_held(&subscription->records.lock);
 
-	/* What is in hand may come back. */
-	return subscription->ended && !evq_read_queue_readable(&subscription->records) &&
-	       !subscription->records.slots_in_hand;
+	if (!evq_read_queue_drained(&subscription->records, reader))
+		return 0;
+	if (subscription->records.disconnected)
+		return -ENOTCONN;
+	return subscription->ended;
 }
 
 /**
  * evq_subscription_take() - take records and gaps in hand, to read them
  * @subscription: the subscription
+ * @reader: who
  * @hand: empty list; gets the slots
  * @room: bytes that the reader has room for
- * @ended: set to whether there will be nothing to read any more
+ * @over: set to what it means if there are none: 0: there may be some later;
+ *	1: there will be none; -ENOTCONN: nor ever again
  *
  * Context: process; may sleep, though not for something to read.
  * Return: how many slots; 0 if there are none now; -EMSGSIZE if @room is too
  *	small for the first; -ENOMEM. The caller owes evq_subscription_settle().
  */
-int evq_subscription_take(struct evq_subscription *subscription, struct list_head *hand,
-			  size_t room, bool *ended)
+int evq_subscription_take(struct evq_subscription *subscription, struct evq_reader *reader,
+			  struct list_head *hand, size_t room, int *over)
 {
 	struct evq_read_queue *records = &subscription->records;
-	bool few;
+	bool few, replay;
 	int ret;
 
 	for (;;) {
 		spin_lock(&records->lock);
-		ret = evq_read_queue_take(records, hand, room);
-		*ended = evq_subscription_is_over(subscription);
+		ret = evq_read_queue_take(records, reader, hand, room);
+		*over = evq_subscription_is_over(subscription, reader);
 		few = records->nr_free < EVQ_SLOTS_LOW;
+		replay = !ret && records->replaying && list_empty(&records->staged);
 		spin_unlock(&records->lock);
+		if (replay) {
+			mutex_lock(&subscription->replaying);
+			ret = evq_subscription_replay(subscription);
+			mutex_unlock(&subscription->replaying);
+			if (ret)
+				return ret;
+			continue;
+		}
+		if (ret == -EAGAIN) {
+			cond_resched();
+			continue;
+		}
 		if (ret != -ENOBUFS)
 			break;
 		if (!evq_subscription_add_slot(subscription, GFP_KERNEL))
@@ -406,6 +831,25 @@ int evq_subscription_take(struct evq_subscription *subscription, struct list_hea
 	return ret;
 }
 
+/* After a change: wake whoever it concerns. */
+static void evq_subscription_changed(struct evq_subscription *subscription, bool more, bool all)
+{
+	evq_subscription_open_gate(subscription);
+	if (all)
+		wake_up_interruptible_all(&subscription->wait);
+	else if (more)
+		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+/* Whether nothing is left, so that readers without any may have come to their end. */
+static bool evq_subscription_ends(struct evq_subscription *subscription)
+{
+	const struct evq_read_queue *records = &subscription->records;
+
+	return (subscription->ended || records->disconnected) && !records->queued &&
+	       !records->nr_gaps;
+}
+
 /**
  * evq_subscription_settle() - say what became of the slots in hand
  * @subscription: the subscription
@@ -418,8 +862,8 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 			     struct list_head *unread)
 {
 	struct evq_read_queue *records = &subscription->records;
+	bool back = !list_empty(unread), ends;
 	struct evq_registration *registration;
-	bool back = !list_empty(unread), over;
 	struct evq_slot *slot, *next;
 	LIST_HEAD(garbage);
 
@@ -431,40 +875,113 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 	}
 	list_for_each_entry_safe_reverse(slot, next, unread, node) {
 		list_del(&slot->node);
-		registration = NULL;
-		if (slot->event)
-			registration = xa_load(&subscription->registrations, slot->registration);
-		if (registration && registration->removed)
-			registration = NULL;
-		evq_read_queue_put_back(records, slot, registration, &garbage);
+		registration = slot->event ?
+			       evq_subscription_registration(subscription, slot) : NULL;
+		evq_read_queue_put_back(records, slot, registration, false, &garbage);
 	}
-	over = evq_subscription_is_over(subscription);
+	ends = evq_subscription_ends(subscription);
 	spin_unlock(&records->lock);
 	rcu_read_unlock();
 
 	evq_events_free(&garbage);
-	if (over)
-		wake_up_interruptible_all(&subscription->wait);
-	else if (back)
-		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_changed(subscription, back, ends);
+}
+
+/**
+ * evq_subscription_ack() - records are acknowledged
+ * @subscription: the subscription
+ * @acks: the acknowledgments
+ * @n: how many
+ * @taken: set to how many were taken, from the first
+ *
+ * Context: process; may sleep.
+ * Return: 0, or why the next one was not taken: -ENOENT or -ESTALE.
+ */
+int evq_subscription_ack(struct evq_subscription *subscription, const struct evq_ack *acks,
+			 unsigned int n, unsigned int *taken)
+{
+	struct evq_read_queue *records = &subscription->records;
+	struct pid *pid = task_tgid(current);
+	LIST_HEAD(garbage);
+	bool ends, more;
+	int ret = 0;
+
+	spin_lock(&records->lock);
+	for (*taken = 0; *taken < n; ++*taken) {
+		ret = evq_read_queue_ack(records, &acks[*taken], pid, &garbage);
+		if (ret)
+			break;
+	}
+	ends = evq_subscription_ends(subscription);
+	more = evq_read_queue_ripe(records);
+	spin_unlock(&records->lock);
+	evq_events_free(&garbage);
+	evq_subscription_changed(subscription, more, ends);
+	return ret;
 }
 
 /**
  * evq_subscription_poll() - what a reader can expect
  * @subscription: the subscription
+ * @reader: the reader
  *
- * Return: EPOLLIN if there is something to read; EPOLLHUP at the end.
+ * Return: EPOLLIN if there is something to read; EPOLLHUP at the end, with
+ *	EPOLLERR if it was disconnected.
  */
-__poll_t evq_subscription_poll(struct evq_subscription *subscription)
+__poll_t evq_subscription_poll(struct evq_subscription *subscription,
+			       const struct evq_reader *reader)
 {
 	struct evq_read_queue *records = &subscription->records;
 	__poll_t events = 0;
+	int over;
 
 	spin_lock(&records->lock);
-	if (evq_read_queue_readable(records))
+	over = evq_subscription_is_over(subscription, reader);
+	/* At the end, what is left is ripe however little it is. */
+	if (evq_read_queue_ripe(records) ||
+	    (subscription->ended && evq_read_queue_readable(records)))
 		events = EPOLLIN | EPOLLRDNORM;
-	else if (evq_subscription_is_over(subscription))
+	else if (over)
 		events = EPOLLHUP | EPOLLRDHUP;
+	if (over < 0)
+		events |= EPOLLERR | EPOLLIN | EPOLLRDNORM;
 	spin_unlock(&records->lock);
 	return events;
+}
+
+/**
+ * evq_subscription_fill_info() - limits and ledger
+ * @subscription: the subscription
+ * @info: set
+ */
+void evq_subscription_fill_info(struct evq_subscription *subscription,
+				struct evq_subscription_info *info)
+{
+	struct evq_read_queue *records = &subscription->records;
+	const struct evq_read_limits *limits = &records->limits;
+	unsigned int cause;
+
+	memset(info, 0, sizeof(*info));
+	info->policy = limits->policy;
+	info->flags = limits->flags;
+	info->max_records = limits->max_records;
+	info->max_bytes = limits->max_bytes;
+	info->max_in_hand = limits->max_in_hand;
+	info->max_attempts = limits->max_attempts;
+	info->wake_records = limits->wake_records;
+	info->gate_ns = limits->gate_ns;
+	info->subscription = limits->number;
+	info->nr_registrations = READ_ONCE(subscription->nr_registrations);
+	info->nr_readers = READ_ONCE(subscription->nr_readers);
+	spin_lock(&records->lock);
+	info->disconnected = records->disconnected;
+	info->redelivered = records->redelivered;
+	info->bytes = records->bytes;
+	info->matched = records->matched;
+	info->delivered = records->delivered;
+	info->queued = records->queued;
+	info->in_hand = records->in_hand;
+	for (cause = 0; cause < EVQ_NR_CAUSES; cause++)
+		info->lost[cause] = records->lost[cause];
+	spin_unlock(&records->lock);
 }

@@ -5,6 +5,8 @@
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/uidgid.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
@@ -12,10 +14,28 @@
 #include "compat.h"
 #include "event.h"
 #include "ioctl.h"
+#include "lane.h"
+#include "queue.h"
 #include "subscription.h"
 #include "subscription_fd.h"
 
-#define EVQ_MATCH_ALL (EVQ_MATCH_ID | EVQ_MATCH_TYPE | EVQ_MATCH_KEY | EVQ_MATCH_PRIORITY)
+/* Acknowledgments that are copied in at a time. */
+#define EVQ_ACK_BATCH 32
+
+/**
+ * struct evq_subscription_file - what a subscription fd is
+ * @reader: it reads for itself
+ * @subscription: the subscription
+ */
+struct evq_subscription_file {
+	struct evq_reader	reader;
+	struct evq_subscription	*subscription;
+};
+
+static struct evq_subscription *evq_call_subscription(struct evq_call *call)
+{
+	return ((struct evq_subscription_file *)call->file->private_data)->subscription;
+}
 
 static bool evq_copy_event(const struct evq_slot *slot, struct iov_iter *to)
 {
@@ -23,12 +43,15 @@ static bool evq_copy_event(const struct evq_slot *slot, struct iov_iter *to)
 	struct evq_event_record record = {
 		.head.size	= evq_slot_size(slot),
 		.head.kind	= EVQ_RECORD_EVENT,
+		.head.flags	= (slot->replayed ? EVQ_RECORD_REPLAYED : 0) |
+				  (slot->attempts > 1 ? EVQ_RECORD_REDELIVERED : 0),
 		.cookie		= slot->cookie,
 		.seq		= event->seq,
 		.id		= event->id,
 		.key		= event->key,
 		.time_ns	= event->time_ns,
 		.type		= event->type,
+		.lane		= event->lane,
 		.registration	= slot->registration,
 		.priority	= event->priority,
 		.pid		= pid_vnr(event->pid),
@@ -36,7 +59,8 @@ static bool evq_copy_event(const struct evq_slot *slot, struct iov_iter *to)
 		.gid		= from_kgid_munged(current_user_ns(), event->gid),
 		.data_off	= sizeof(record),
 		.data_len	= event->data_len,
-		.attempt	= 1,
+		.attempt	= slot->attempts,
+		.delivery	= evq_slot_delivery(slot),
 	};
 	size_t padding = record.head.size - sizeof(record) - event->data_len;
 
@@ -53,6 +77,7 @@ static bool evq_copy_gap(const struct evq_gap *gap, enum evq_scope scope, struct
 		.first_seq	= gap->first[scope],
 		.last_seq	= gap->last[scope],
 		.scope		= scope,
+		.lane		= gap->lane[scope],
 	};
 	enum evq_lost cause;
 
@@ -76,21 +101,23 @@ static bool evq_copy_slot(const struct evq_slot *slot, struct iov_iter *to)
  * Read what is there now, a hand at a time: peek, copy, then consume. Return
  * bytes read, or why there are none: 0 at the end, -EAGAIN if there is nothing.
  */
-static ssize_t evq_read_now(struct evq_subscription *subscription, struct iov_iter *to)
+static ssize_t evq_read_now(struct evq_subscription_file *file, struct iov_iter *to)
 {
+	struct evq_subscription *subscription = file->subscription;
 	struct evq_slot *slot, *next;
-	bool ended, fault = false;
+	bool fault = false;
 	LIST_HEAD(unread);
 	LIST_HEAD(read);
 	ssize_t bytes = 0;
-	int n;
+	int n, over;
 
 	while (!fault) {
-		n = evq_subscription_take(subscription, &unread, iov_iter_count(to), &ended);
+		n = evq_subscription_take(subscription, &file->reader, &unread,
+					  iov_iter_count(to), &over);
 		if (n <= 0 && bytes)
 			return bytes;
 		if (!n)
-			return ended ? 0 : -EAGAIN;
+			return over < 0 ? over : over ? 0 : -EAGAIN;
 		if (n < 0)
 			return n;
 		list_for_each_entry_safe(slot, next, &unread, node) {
@@ -111,91 +138,108 @@ static ssize_t evq_read_now(struct evq_subscription *subscription, struct iov_it
 
 static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 {
-	struct file *file = iocb->ki_filp;
-	struct evq_subscription *subscription = file->private_data;
-	bool nonblock = iocb->ki_flags & IOCB_NOWAIT || file->f_flags & O_NONBLOCK;
+	struct evq_subscription_file *file = iocb->ki_filp->private_data;
+	struct evq_subscription *subscription = file->subscription;
+	bool nonblock = iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK;
+	/* Who waits for several does not take the first. */
+	bool at_once = nonblock || subscription->records.limits.wake_records == 1;
 	bool woken = false;
 	ssize_t ret;
 
 	if (!iov_iter_count(to))
 		return 0;
 	for (;;) {
-		ret = evq_read_now(subscription, to);
+		ret = -EAGAIN;
+		if (at_once || evq_subscription_poll(subscription, &file->reader))
+			ret = evq_read_now(file, to);
 		if (ret != -EAGAIN || nonblock)
 			break;
 		ret = wait_event_interruptible_exclusive(subscription->wait,
-							 evq_subscription_poll(subscription));
+				evq_subscription_poll(subscription, &file->reader));
 		if (ret)
 			break;
 		woken = true;
 	}
 	/* A wake-up reaches one reader; who has had it passes on what he leaves. */
-	if (woken && evq_subscription_poll(subscription))
+	if (woken && evq_subscription_poll(subscription, &file->reader))
 		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 	return ret;
 }
 
 static __poll_t evq_subscription_fd_poll(struct file *file, struct poll_table_struct *table)
 {
-	struct evq_subscription *subscription = file->private_data;
+	struct evq_subscription_file *data = file->private_data;
 
 	/*
 	 * First into the wait queue, then the look under the lock: a delivery
 	 * after the look takes the lock after us, and so finds us when it wakes.
 	 */
-	poll_wait(file, &subscription->wait, table);
-	return evq_subscription_poll(subscription);
+	poll_wait(file, &data->subscription->wait, table);
+	return evq_subscription_poll(data->subscription, &data->reader);
 }
 
 static int evq_subscription_fd_release(struct inode *inode, struct file *file)
 {
-	evq_subscription_close(file->private_data);
+	struct evq_subscription_file *data = file->private_data;
+
+	evq_subscription_remove_reader(data->subscription, &data->reader);
+	kfree(data);
 	return 0;
 }
 
-static int evq_filter_init(struct evq_filter *filter, const struct evq_register *arg)
+/* Tell where a registration begins in each lane. */
+static int evq_register_answer(const struct evq_register *arg, const struct evq_cover *covers,
+			       u32 nr_lanes)
 {
-	if (arg->match & ~EVQ_MATCH_ALL ||
-	    (!(arg->match & EVQ_MATCH_ID) && arg->id) ||
-	    (!(arg->match & EVQ_MATCH_TYPE) && arg->type) ||
-	    (!(arg->match & EVQ_MATCH_KEY) && arg->key) ||
-	    (!(arg->match & EVQ_MATCH_PRIORITY) && (arg->priority_min || arg->priority_max)) ||
-	    arg->priority_max >= EVQ_LEVELS || arg->priority_min > arg->priority_max)
-		return -EINVAL;
+	u64 __user *first_seqs = u64_to_user_ptr(arg->first_seqs_ptr);
+	u32 i;
 
-	filter->match = arg->match & ~EVQ_MATCH_PRIORITY;
-	filter->type = arg->type;
-	filter->id = arg->id;
-	filter->key = arg->key;
-	filter->priority_min = arg->priority_min;
-	filter->priority_max = arg->match & EVQ_MATCH_PRIORITY ? arg->priority_max :
-								 EVQ_LEVELS - 1;
+	for (i = 0; i < arg->nr_first_seqs; i++)
+		if (put_user(i < nr_lanes ? covers[i].first_seq : 0ULL, first_seqs + i))
+			return -EFAULT;
 	return 0;
 }
 
 static int evq_ioctl_register(struct evq_call *call)
 {
-	struct evq_subscription *subscription = call->file->private_data;
+	struct evq_subscription *subscription = evq_call_subscription(call);
 	struct evq_register *arg = &call->arg.reg;
-	struct evq_filter filter;
-	u64 first_seq;
-	u32 number;
+	struct evq_filter filter = {
+		.match		= arg->match,
+		.type		= arg->type,
+		.id		= arg->id,
+		.key		= arg->key,
+		.priority_min	= arg->priority_min,
+		.priority_max	= arg->priority_max,
+	};
+	u32 nr_lanes = subscription->queue->nr_lanes, number;
+	struct evq_cover *covers;
 	int ret;
 
-	if (arg->flags || arg->nr_first_seqs || arg->first_seqs_ptr)
+	if (arg->flags & ~EVQ_REGISTER_REPLAY || arg->nr_first_seqs > EVQ_LANES_MAX ||
+	    (!arg->nr_first_seqs && arg->first_seqs_ptr))
 		return -EINVAL;
-	ret = evq_filter_init(&filter, arg);
+	ret = evq_filter_settle(&filter);
 	if (ret)
 		return ret;
+	if (clear_user(u64_to_user_ptr(arg->first_seqs_ptr), arg->nr_first_seqs * sizeof(u64)))
+		return -EFAULT;
+	covers = kcalloc(nr_lanes, sizeof(*covers), GFP_KERNEL_ACCOUNT);
+	if (!covers)
+		return -ENOMEM;
 	ret = evq_subscription_register(subscription, &filter, arg->order, arg->cookie,
-					&number, &first_seq);
+					arg->flags & EVQ_REGISTER_REPLAY, &number, covers);
 	if (ret)
-		return ret;
+		goto free;
 	arg->registration = number;
-	arg->first_seq = first_seq;
-	ret = evq_call_answer(call);
+	arg->first_seq = covers[0].first_seq;
+	ret = evq_register_answer(arg, covers, nr_lanes);
+	if (!ret)
+		ret = evq_call_answer(call);
 	if (ret)
 		evq_subscription_unregister(subscription, number);
+free:
+	kfree(covers);
 	return ret;
 }
 
@@ -205,35 +249,65 @@ static int evq_ioctl_unregister(struct evq_call *call)
 
 	if (arg->flags)
 		return -EINVAL;
-	return evq_subscription_unregister(call->file->private_data, arg->registration);
-}
-
-static void evq_subscription_fill_info(struct evq_subscription *subscription,
-				       struct evq_subscription_info *info)
-{
-	struct evq_read_queue *records = &subscription->records;
-	unsigned int cause;
-
-	memset(info, 0, sizeof(*info));
-	info->policy = records->policy;
-	info->nr_registrations = READ_ONCE(subscription->nr_registrations);
-	info->max_records = records->max_records;
-	info->max_bytes = records->max_bytes;
-	spin_lock(&records->lock);
-	info->bytes = records->bytes;
-	info->matched = records->matched;
-	info->delivered = records->delivered;
-	info->queued = records->queued;
-	info->in_hand = records->in_hand;
-	for (cause = 0; cause < EVQ_NR_CAUSES; cause++)
-		info->lost[cause] = records->lost[cause];
-	spin_unlock(&records->lock);
+	return evq_subscription_unregister(evq_call_subscription(call), arg->registration);
 }
 
 static int evq_ioctl_subscription_info(struct evq_call *call)
 {
-	evq_subscription_fill_info(call->file->private_data, &call->arg.subscription_info);
+	evq_subscription_fill_info(evq_call_subscription(call), &call->arg.subscription_info);
 	return evq_call_answer(call);
+}
+
+static int evq_ioctl_reader(struct evq_call *call)
+{
+	struct evq_reader_create *arg = &call->arg.reader_create;
+
+	if (arg->flags)
+		return -EINVAL;
+	return evq_call_answer_fd(call, &arg->out_fd,
+				  evq_subscription_file(evq_call_subscription(call)));
+}
+
+/* Copy in what is next of an array. Return why no more than @n was copied, or 0. */
+static int evq_ack_copy(const struct evq_ack_many *arg, struct evq_ack *acks, unsigned int *n)
+{
+	unsigned int most = min_t(u32, arg->nr_acks - arg->nr_taken, EVQ_ACK_BATCH);
+	int ret;
+
+	for (*n = 0; *n < most; ++*n) {
+		struct evq_ack *ack = &acks[*n];
+
+		/* The product is below EVQ_ACK_MAX pages. */
+		ret = copy_struct_from_user(ack, sizeof(*ack),
+					    u64_to_user_ptr(arg->acks_ptr +
+							    (arg->nr_taken + *n) * arg->ack_size),
+					    arg->ack_size);
+		if (ret)
+			return ret;
+		if (ack->flags & ~EVQ_ACK_STOP || ack->status > EVQ_STATUS_MAX)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int evq_ioctl_ack(struct evq_call *call)
+{
+	struct evq_ack_many *arg = &call->arg.ack_many;
+	struct evq_ack acks[EVQ_ACK_BATCH];
+	unsigned int n, taken;
+	int ret, copied;
+
+	if (arg->flags || !arg->nr_acks || arg->nr_acks > EVQ_ACK_MAX ||
+	    arg->ack_size < sizeof(struct evq_ack) || arg->ack_size > 4096 || arg->ack_size % 8)
+		return -EINVAL;
+	arg->nr_taken = 0;
+	do {
+		copied = evq_ack_copy(arg, acks, &n);
+		ret = evq_subscription_ack(evq_call_subscription(call), acks, n, &taken);
+		arg->nr_taken += taken;
+		ret = ret ?: copied;
+	} while (!ret && arg->nr_taken < arg->nr_acks);
+	return arg->nr_taken ? evq_call_answer(call) : ret;
 }
 
 static const struct evq_ioctl evq_subscription_ioctls[] = {
@@ -241,6 +315,8 @@ static const struct evq_ioctl evq_subscription_ioctls[] = {
 	EVQ_IOCTL(EVQ_IOC_UNREGISTER, struct evq_unregister, flags, evq_ioctl_unregister),
 	EVQ_IOCTL(EVQ_IOC_SUBSCRIPTION_INFO, struct evq_subscription_info, lost,
 		  evq_ioctl_subscription_info),
+	EVQ_IOCTL(EVQ_IOC_ACK, struct evq_ack_many, nr_taken, evq_ioctl_ack),
+	EVQ_IOCTL(EVQ_IOC_READER, struct evq_reader_create, out_fd, evq_ioctl_reader),
 	EVQ_IOCTL(EVQ_IOC_FEATURES, struct evq_features, reserved, evq_ioctl_features),
 };
 
@@ -255,8 +331,12 @@ static void evq_subscription_fd_show(struct seq_file *seq, struct file *file)
 	struct evq_subscription_info info;
 	unsigned int cause;
 
-	evq_subscription_fill_info(file->private_data, &info);
+	evq_subscription_fill_info(((struct evq_subscription_file *)file->private_data)->subscription,
+				   &info);
+	seq_printf(seq, "evq-subscription:\t%llu\n", info.subscription);
 	seq_printf(seq, "evq-policy:\t%u\n", info.policy);
+	seq_printf(seq, "evq-flags:\t%#x\n", info.flags);
+	seq_printf(seq, "evq-readers:\t%u\n", info.nr_readers);
 	seq_printf(seq, "evq-registrations:\t%u\n", info.nr_registrations);
 	seq_printf(seq, "evq-max-records:\t%u\n", info.max_records);
 	seq_printf(seq, "evq-max-bytes:\t%u\n", info.max_bytes);
@@ -284,24 +364,37 @@ static const struct file_operations evq_subscription_fops = {
 
 /**
  * evq_subscription_file() - an open file of a subscription
- * @subscription: the subscription; belongs to the file from now on, and is
- *	closed if there is none
+ * @subscription: the subscription, new, or one that has another reader
  *
  * Context: process; may sleep.
- * Return: the file or an error.
+ * Return: the file or an error; then a new subscription is gone.
  */
 struct file *evq_subscription_file(struct evq_subscription *subscription)
 {
+	struct evq_subscription_file *data;
+	struct evq_reader stand_in;
 	struct file *file;
 
-	file = anon_inode_getfile("[evq-subscription]", &evq_subscription_fops, subscription,
-				  O_RDONLY);
-	if (IS_ERR(file)) {
-		evq_subscription_close(subscription);
-		return file;
+	data = kzalloc(sizeof(*data), GFP_KERNEL_ACCOUNT);
+	if (!data) {
+		file = ERR_PTR(-ENOMEM);
+		goto remove;
 	}
+	data->subscription = subscription;
+	file = anon_inode_getfile("[evq-subscription]", &evq_subscription_fops, data, O_RDONLY);
+	if (IS_ERR(file))
+		goto free;
+	evq_subscription_add_reader(subscription, &data->reader);
 	stream_open(file_inode(file), file);
 	/* Reads honour IOCB_NOWAIT. */
 	file->f_mode |= FMODE_NOWAIT;
+	return file;
+
+free:
+	kfree(data);
+remove:
+	/* Nothing happens to one that has another reader. */
+	evq_subscription_add_reader(subscription, &stand_in);
+	evq_subscription_remove_reader(subscription, &stand_in);
 	return file;
 }

@@ -88,7 +88,7 @@
  *   ENOTTY     not a command of this kind of fd, or not its direction
  *   EPERM      a named queue is made or destroyed without CAP_SYS_ADMIN in the
  *              initial user namespace
- *   ESHUTDOWN  the queue is stopping or stopped
+ *   ESHUTDOWN  the queue is stopping or stopped; START of one that was destroyed
  *   ESPIPE     lseek(2), pread(2)
  *   ESTALE     the delivery was acknowledged before, has timed out, or went to
  *              another reader since
@@ -132,7 +132,7 @@
 /** define EVQ_SUBMIT_MAX - most events in one EVQ_IOC_SUBMIT */
 #define EVQ_SUBMIT_MAX		1024
 
-/** define EVQ_ACK_MAX - most acknowledgements in one EVQ_IOC_ACK */
+/** define EVQ_ACK_MAX - most acknowledgments in one EVQ_IOC_ACK */
 #define EVQ_ACK_MAX		1024
 
 /** define EVQ_RECEIPTS_DEFAULT - receipts that a new receipts fd has room for */
@@ -145,7 +145,7 @@
 /** define EVQ_ATTEMPTS_MAX - most deliveries that can be asked for */
 #define EVQ_ATTEMPTS_MAX	65535
 
-/** define EVQ_STATUS_MAX - largest status of an acknowledgement, an errno */
+/** define EVQ_STATUS_MAX - largest status of an acknowledgment, an errno */
 #define EVQ_STATUS_MAX		4095
 
 /** define EVQ_RECORDS_DEFAULT - records that a new read queue holds */
@@ -248,7 +248,7 @@ enum evq_lost {
  * @lanes_max: most lanes of a queue
  * @history_max: most events that a lane can retain
  * @receipts_max: largest capacity of a receipts fd
- * @ack_max: most acknowledgements in one EVQ_IOC_ACK
+ * @ack_max: most acknowledgments in one EVQ_IOC_ACK
  * @reserved: 0
  *
  * Works on every evq fd.
@@ -353,10 +353,11 @@ struct evq_queue_handle {
  * @EVQ_SET_KERNEL_RESERVE: @kernel_reserve
  * @EVQ_SET_OPEN_LEVEL: @open_level
  * @EVQ_SET_USER_SHARE: @user_share
- * @EVQ_SET_HISTORY: @history_events and @history_bytes
+ * @EVQ_SET_HISTORY: @history_events
  * @EVQ_SET_ACK_TIMEOUT: @ack_timeout_ns
  * @EVQ_SET_GATE_MAX: @gate_max_ns
  * @EVQ_SET_MAX_PINNED: @max_pinned
+ * @EVQ_SET_HISTORY_BYTES: @history_bytes
  */
 enum evq_set {
 	EVQ_SET_CAPACITY	= 1 << 0,
@@ -370,6 +371,7 @@ enum evq_set {
 	EVQ_SET_ACK_TIMEOUT	= 1 << 8,
 	EVQ_SET_GATE_MAX	= 1 << 9,
 	EVQ_SET_MAX_PINNED	= 1 << 10,
+	EVQ_SET_HISTORY_BYTES	= 1 << 11,
 };
 
 /**
@@ -742,7 +744,8 @@ struct evq_receipts_create {
  * @failed: of these, failed
  * @flags: EVQ_RECEIPT_STOPPED
  * @subscription: number of the subscription that failed first, or stopped the
- *	chain; 0 if none. Numbers begin at 1
+ *	chain; of several that time out together, any; 0 if none did, or a
+ *	callback in the kernel. Numbers begin at 1
  * @registration: the registration of that
  * @pid: process that acknowledged that, in the reader's pid namespace; 0 if it
  *	has no number there, or none did
@@ -866,7 +869,8 @@ enum evq_policy {
  *	most, before it counts as lost, EVQ_LOST_POISON; 1 to EVQ_ATTEMPTS_MAX;
  *	0: EVQ_ATTEMPTS_DEFAULT. Without it 0
  * @wake_records: readers and pollers are woken when so many records are queued,
- *	at most @max_records, or a gap or the end is there; 0: 1. Until then a read waits
+ *	at most @max_records, or a gap or the end is there; 0: 1. Until then a read
+ *	waits; one that is not to wait takes what there is
  * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane, at most the
  *	queue's gate_max_ns (EACCES), at least 1; otherwise 0
  * @subscription: returned: its number within its queue; the first is 1
@@ -911,7 +915,7 @@ struct evq_reader_create {
 #define EVQ_ACK_STOP		(1U << 0)
 
 /**
- * struct evq_ack - the acknowledgement of one record
+ * struct evq_ack - the acknowledgment of one record
  * @delivery: as in its struct evq_event_record
  * @status: 0: completed; otherwise an errno, up to EVQ_STATUS_MAX: failed
  * @flags: EVQ_ACK_STOP, or 0
@@ -929,7 +933,7 @@ struct evq_ack {
  * @ack_size: size of an element, sizeof(struct evq_ack); a multiple of 8, at
  *	most 4096
  * @flags: 0
- * @nr_taken: returned: acknowledgements taken, from the first
+ * @nr_taken: returned: acknowledgments taken, from the first
  *
  * Through any fd of the subscription. Success means that the first @nr_taken, at
  * least one, were taken; acknowledging the rest gives the reason why no more

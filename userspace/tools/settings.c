@@ -63,7 +63,7 @@ static const struct setting {
 	{ "--open-level", 0, EVQ_SET_OPEN_LEVEL, NUMBER_32, 0, EVQ_LEVELS - 1, FIELD(open_level) },
 	{ "--user-share", 0, EVQ_SET_USER_SHARE, NUMBER_32, 0, UINT32_MAX, FIELD(user_share) },
 	{ "--history", 0, EVQ_SET_HISTORY, NUMBER_64, 0, EVQ_HISTORY_MAX, FIELD(history_events) },
-	{ "--history-bytes", 0, EVQ_SET_HISTORY, NUMBER_64, 0, UINT64_MAX, FIELD(history_bytes) },
+	{ "--history-bytes", 0, EVQ_SET_HISTORY_BYTES, NUMBER_64, 0, UINT64_MAX, FIELD(history_bytes) },
 	{ "--ack-timeout", 0, EVQ_SET_ACK_TIMEOUT, DURATION, 0, 0, FIELD(ack_timeout_ns) },
 	{ "--gate-max", 0, EVQ_SET_GATE_MAX, DURATION, 0, 0, FIELD(gate_max_ns) },
 	{ "--max-pinned", 0, EVQ_SET_MAX_PINNED, NUMBER_64, 0, UINT64_MAX, FIELD(max_pinned) },
