@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What does not fit in a read queue: which record goes, what is told in its
- * place, and that what was told adds up to the ledger.
+ * Promise 7, back-pressure on the way out. What does not fit in a read queue:
+ * which record goes under each policy, what is told in its place, that what was
+ * told adds up to the ledger; who may hold a lane, for how long, and that nobody
+ * else delays anybody; and when a reader is worth waking.
  */
+#include <sys/syscall.h>
+
 #include "evq_harness.h"
 
 #define MODEL_ROUNDS 400
 #define BACKLOG 64
 #define FAST_EVENTS 3000
+#define FOREVER 1000000000000000ULL /* a gate's time, ns: longer than any test */
+#define ROUNDS 20 /* of a race */
 
 static char payload[4096];
 
@@ -245,7 +251,14 @@ TEST_F(loss, range_over_levels)
 /* Random operations against a model of one read queue */
 
 struct lost {
-	__u64 first, last, nr;
+	__u64 first, last, sum;
+	__u64 nr[EVQ_LOST_SLOTS];
+};
+
+/* What a lane holds back while a gate is closed */
+struct arrival {
+	__u64 seq, key;
+	__u32 len, reg;
 };
 
 struct model {
@@ -253,44 +266,54 @@ struct model {
 	__u64 max_bytes;
 	struct {
 		struct lost before;
-		__u64 seq;
-		__u32 len;
+		struct arrival a;
 	} records[BACKLOG];
 	__u32 nr;
 	__u64 bytes;
 	struct lost after; /* what was lost behind the last record */
-	__u64 matched, delivered, lost;
+	bool disconnected;
+	struct arrival held[2 * BACKLOG];
+	__u32 nr_held;
+	__u64 matched, delivered, lost[EVQ_LOST_SLOTS];
 };
 
-static void lose(struct lost *l, __u64 first, __u64 last, __u64 nr)
+static void lose(struct lost *l, const struct lost *more)
 {
-	if (!nr)
+	if (!more->sum)
 		return;
-	if (!l->nr || first < l->first)
-		l->first = first;
-	if (!l->nr || last > l->last)
-		l->last = last;
-	l->nr += nr;
+	if (!l->sum || more->first < l->first)
+		l->first = more->first;
+	if (!l->sum || more->last > l->last)
+		l->last = more->last;
+	l->sum += more->sum;
+	for (int i = 0; i < EVQ_LOST_SLOTS; i++)
+		l->nr[i] += more->nr[i];
 }
 
-static void model_remove_first(struct model *m)
+static void lose_one(struct model *m, struct lost *l, __u64 seq, enum evq_lost cause)
 {
-	m->bytes -= m->records[0].len;
+	struct lost one = { .first = seq, .last = seq, .sum = 1 };
+
+	one.nr[cause] = 1;
+	lose(l, &one);
+	m->lost[cause]++;
+}
+
+static void model_remove(struct model *m, __u32 i)
+{
+	m->bytes -= m->records[i].a.len;
 	m->nr--;
-	memmove(&m->records[0], &m->records[1], m->nr * sizeof(m->records[0]));
+	memmove(&m->records[i], &m->records[i + 1], (m->nr - i) * sizeof(m->records[0]));
 }
 
-static void model_drop_oldest(struct model *m)
+/* Lose a record that is queued: what was lost before it is told with it. */
+static void model_drop(struct model *m, __u32 i, enum evq_lost cause)
 {
-	struct lost l = m->records[0].before;
+	struct lost l = m->records[i].before;
 
-	lose(&l, m->records[0].seq, m->records[0].seq, 1);
-	model_remove_first(m);
-	m->lost++;
-	if (m->nr)
-		lose(&m->records[0].before, l.first, l.last, l.nr);
-	else
-		lose(&m->after, l.first, l.last, l.nr);
+	lose_one(m, &l, m->records[i].a.seq, cause);
+	model_remove(m, i);
+	lose(i < m->nr ? &m->records[i].before : &m->after, &l);
 }
 
 static bool model_full(const struct model *m, __u32 len)
@@ -298,34 +321,84 @@ static bool model_full(const struct model *m, __u32 len)
 	return m->nr == m->max_records || m->bytes + len > m->max_bytes;
 }
 
-static void model_arrive(struct model *m, __u64 seq, __u32 len)
+static void model_push(struct model *m, const struct arrival *a)
 {
 	m->matched++;
-	if (m->policy == EVQ_POLICY_DROP_OLDEST) {
-		while (model_full(m, len))
-			model_drop_oldest(m);
-	} else if (model_full(m, len)) {
-		lose(&m->after, seq, seq, 1);
-		m->lost++;
+	if (m->policy == EVQ_POLICY_COALESCE)
+		for (__u32 i = 0; i < m->nr; i++)
+			if (m->records[i].a.key == a->key && m->records[i].a.reg == a->reg) {
+				model_drop(m, i, EVQ_LOST_COALESCED);
+				break;
+			}
+	switch (m->policy) {
+	case EVQ_POLICY_DROP_OLDEST:
+	case EVQ_POLICY_COALESCE:
+		while (model_full(m, a->len))
+			model_drop(m, 0, EVQ_LOST_OVERFLOW);
+		break;
+	case EVQ_POLICY_DROP_NEWEST:
+		if (model_full(m, a->len)) {
+			lose_one(m, &m->after, a->seq, EVQ_LOST_OVERFLOW);
+			return;
+		}
+		break;
+	case EVQ_POLICY_DISCONNECT:
+		m->disconnected |= model_full(m, a->len);
+		if (m->disconnected) {
+			lose_one(m, &m->after, a->seq, EVQ_LOST_DISCONNECTED);
+			return;
+		}
+		break;
+	}
+	CHECK(m->nr < BACKLOG);
+	m->records[m->nr].before = m->after;
+	m->records[m->nr].a = *a;
+	m->after = (struct lost){ 0 };
+	m->bytes += a->len;
+	m->nr++;
+}
+
+/* Let through what the gate held back, as far as there is room. */
+static void model_let_through(struct model *m)
+{
+	while (m->nr_held && !model_full(m, m->held[0].len)) {
+		struct arrival a = m->held[0];
+
+		m->nr_held--;
+		memmove(&m->held[0], &m->held[1], m->nr_held * sizeof(a));
+		model_push(m, &a);
+	}
+}
+
+static void model_arrive(struct model *m, struct arrival a)
+{
+	if (m->policy != EVQ_POLICY_GATE) {
+		model_push(m, &a);
 		return;
 	}
-	m->records[m->nr].before = m->after;
-	m->records[m->nr].seq = seq;
-	m->records[m->nr].len = len;
-	m->after = (struct lost){ 0 };
-	m->bytes += len;
-	m->nr++;
+	CHECK(m->nr_held < 2 * BACKLOG);
+	m->held[m->nr_held++] = a;
+	model_let_through(m);
+}
+
+static void model_unregister(struct model *m, __u32 reg)
+{
+	for (__u32 i = 0; i < m->nr;) {
+		if (m->records[i].a.reg == reg)
+			model_drop(m, i, EVQ_LOST_UNREGISTERED);
+		else
+			i++;
+	}
 }
 
 /* Size of the next thing to be read, 0 if there is none */
 static size_t model_next(const struct model *m)
 {
-	if (m->nr ? m->records[0].before.nr : m->after.nr)
+	if (m->nr ? m->records[0].before.sum : m->after.sum)
 		return sizeof(struct evq_gap_record);
 	if (!m->nr)
 		return 0;
-	return sizeof(struct evq_event_record) +
-	       (m->records[0].len + 7) / 8 * 8;
+	return sizeof(struct evq_event_record) + (m->records[0].a.len + 7) / 8 * 8;
 }
 
 static void model_take(struct model *m, const struct evq_record *rec)
@@ -334,32 +407,37 @@ static void model_take(struct model *m, const struct evq_record *rec)
 	const struct evq_gap_record *gap = (const void *)rec;
 	struct lost *l = m->nr ? &m->records[0].before : &m->after;
 
-	if (l->nr) {
+	if (l->sum) {
 		CHECK_EQ(EVQ_RECORD_GAP, rec->kind);
 		CHECK_EQ(EVQ_SCOPE_SUBSCRIPTION, gap->scope);
+		CHECK_EQ(0, gap->lane);
 		CHECK_EQ(l->first, gap->first_seq);
 		CHECK_EQ(l->last, gap->last_seq);
-		CHECK_EQ(l->nr, gap->lost[EVQ_LOST_OVERFLOW]);
+		for (int i = 0; i < EVQ_LOST_SLOTS; i++)
+			CHECK_EQ(l->nr[i], gap->lost[i]);
 		*l = (struct lost){ 0 };
 		return;
 	}
 	CHECK(m->nr);
 	CHECK_EQ(EVQ_RECORD_EVENT, rec->kind);
-	CHECK_EQ(m->records[0].seq, e->seq);
-	CHECK_EQ(m->records[0].len, e->data_len);
-	model_remove_first(m);
+	CHECK_EQ(m->records[0].a.seq, e->seq);
+	CHECK_EQ(m->records[0].a.key, e->key);
+	CHECK_EQ(m->records[0].a.reg, e->registration);
+	CHECK_EQ(m->records[0].a.len, e->data_len);
+	model_remove(m, 0);
 	m->delivered++;
+	model_let_through(m);
 }
 
 static void model_read(struct model *m, int sub, size_t size)
 {
 	static char buf[16384] __attribute__((aligned(8)));
 	const struct evq_record *rec;
-	ssize_t n = read_records(sub, buf, size);
 	size_t next = model_next(m);
+	ssize_t n = read_records(sub, buf, size);
 
 	if (!next) {
-		CHECK_EQ(-EAGAIN, n);
+		CHECK_EQ(m->disconnected ? -ENOTCONN : -EAGAIN, n);
 		return;
 	}
 	if (next > size) {
@@ -371,22 +449,37 @@ static void model_read(struct model *m, int sub, size_t size)
 		CHECK_EQ(model_next(m), rec->size);
 		model_take(m, rec);
 	}
-	/* what was left out did not fit, or was not there */
+	/* what was left out did not fit, or was not there; at a gate, not yet */
 	next = model_next(m);
-	CHECK(!next || n + next > size);
+	CHECK(!next || n + next > size || m->policy == EVQ_POLICY_GATE);
 }
 
-static void model_compare(const struct model *m, int sub)
+static void model_compare(const struct model *m, int queue, int sub)
 {
-	struct evq_subscription_info info = subscription_info(sub);
+	struct evq_subscription_info info;
+	short events;
 
+	/* The dispatcher comes to rest: with nothing left, or at the gate. */
+	if (m->policy == EVQ_POLICY_GATE)
+		UNTIL(subscription_info(sub).matched >= m->matched);
+	if (!m->nr_held)
+		queue_settle(queue);
+	info = subscription_info(sub);
 	CHECK_EQ(m->matched, info.matched);
 	CHECK_EQ(m->delivered, info.delivered);
 	CHECK_EQ(m->nr, info.queued);
 	CHECK_EQ(m->bytes, info.bytes);
-	CHECK_EQ(m->lost, info.lost[EVQ_LOST_OVERFLOW]);
+	for (int i = 0; i < EVQ_LOST_SLOTS; i++)
+		CHECK_EQ(m->lost[i], info.lost[i]);
 	CHECK_EQ(0, info.in_hand);
-	CHECK_EQ(!!model_next(m), poll_now(sub, POLLIN) == POLLIN);
+	CHECK_EQ(m->disconnected, info.disconnected);
+	events = poll_now(sub, POLLIN);
+	if (!m->disconnected)
+		CHECK_EQ(model_next(m) ? POLLIN : 0, events);
+	else if (model_next(m))
+		CHECK_EQ(POLLIN, events & POLLIN);
+	else
+		CHECK_EQ(POLLERR | POLLHUP, events & (POLLERR | POLLHUP));
 }
 
 FIXTURE(model)
@@ -397,46 +490,42 @@ FIXTURE(model)
 FIXTURE_VARIANT(model)
 {
 	__u32 policy, max_records, max_bytes;
+	__u32 keys; /* that events have */
+	int read; /* times a round, at most */
+	bool unregisters;
 };
 
-FIXTURE_VARIANT_ADD(model, oldest)
-{
-	.policy = EVQ_POLICY_DROP_OLDEST,
-	.max_records = 16,
-	.max_bytes = 2000,
-};
+#define MODEL(name, which, records, bytes, nr_keys, reads)        \
+	FIXTURE_VARIANT_ADD(model, name)                          \
+	{                                                         \
+		.policy = EVQ_POLICY_##which,                     \
+		.max_records = records,                           \
+		.max_bytes = bytes,                               \
+		.keys = nr_keys,                                  \
+		.read = reads,                                    \
+		.unregisters = EVQ_POLICY_##which != EVQ_POLICY_GATE, \
+	}
 
-FIXTURE_VARIANT_ADD(model, newest)
-{
-	.policy = EVQ_POLICY_DROP_NEWEST,
-	.max_records = 16,
-	.max_bytes = 2000,
-};
-
-FIXTURE_VARIANT_ADD(model, oldest_one)
-{
-	.policy = EVQ_POLICY_DROP_OLDEST,
-	.max_records = 1,
-	.max_bytes = 300,
-};
-
-FIXTURE_VARIANT_ADD(model, newest_few)
-{
-	.policy = EVQ_POLICY_DROP_NEWEST,
-	.max_records = 3,
-	.max_bytes = 300,
-};
-
-FIXTURE_VARIANT_ADD(model, oldest_odd)
-{
-	.policy = EVQ_POLICY_DROP_OLDEST,
-	.max_records = 61,
-	.max_bytes = 3001,
-};
+MODEL(oldest, DROP_OLDEST, 16, 2000, 4, 6);
+MODEL(oldest_one, DROP_OLDEST, 1, 300, 4, 6);
+MODEL(oldest_odd, DROP_OLDEST, 61, 3001, 4, 6);
+MODEL(newest, DROP_NEWEST, 16, 2000, 4, 6);
+MODEL(newest_few, DROP_NEWEST, 3, 300, 4, 6);
+MODEL(coalesce, COALESCE, 16, 2000, 12, 4);
+MODEL(coalesce_many_keys, COALESCE, 16, 2000, 60, 4);
+MODEL(coalesce_one_key, COALESCE, 16, 2000, 1, 3);
+MODEL(coalesce_one, COALESCE, 1, 300, 2, 4);
+MODEL(disconnect, DISCONNECT, 40, 6000, 4, 4);
+MODEL(disconnect_soon, DISCONNECT, 5, 600, 4, 3);
+MODEL(gate, GATE, 8, 1000, 4, 12);
+MODEL(gate_one, GATE, 1, 300, 4, 12);
 
 FIXTURE_SETUP(model)
 {
-	self->queue = queue_running(64);
+	self->queue = queue_running(4 * BACKLOG);
+	if (variant->policy == EVQ_POLICY_GATE)
+		ASSERT_EQ(0, queue_settings(self->queue, EVQ_SET_GATE_MAX,
+					    .gate_max_ns = FOREVER));
 }
 
 FIXTURE_TEARDOWN(model)
@@ -445,40 +534,832 @@ FIXTURE_TEARDOWN(model)
 
 TEST_F(model, random_operations)
 {
-	struct model m = {
+	static struct model m;
+	int sub = subscribe_args(self->queue, .policy = variant->policy,
+				 .max_records = variant->max_records,
+				 .max_bytes = variant->max_bytes,
+				 .gate_ns = variant->policy == EVQ_POLICY_GATE ? FOREVER : 0);
+	__u32 all, some;
+	__u64 seq = 0;
+	bool lost = false;
+
+	m = (struct model){
 		.policy = variant->policy,
 		.max_records = variant->max_records,
 		.max_bytes = variant->max_bytes,
 	};
-	int sub = subscribe(self->queue, variant->policy, variant->max_records,
-			    variant->max_bytes);
-	__u64 seq = 0;
-
+	ASSERT_LE(0, sub);
 	ASSERT_EQ(0, fcntl(sub, F_SETFL, O_NONBLOCK));
-	register_for(sub, .match = 0);
+	all = register_for(sub, .match = 0);
+	/* the same event may be two records, and this one comes first */
+	some = register_for(sub, .match = EVQ_MATCH_TYPE, .type = 1, .order = -1);
 	for (int round = 0; round < MODEL_ROUNDS; round++) {
 		int nr = random_below(12);
 
-		while (nr--) {
+		while (nr-- && m.nr_held < BACKLOG) {
 			__u32 len = random_below(3) ? random_below(300) : 0;
+			__u32 type = !random_below(4);
+			struct arrival a = { ++seq, random_below(variant->keys), len, some };
 
-			ASSERT_EQ(1,
-				  submit_event(self->queue,
-					       .data_ptr = (uintptr_t)payload,
-					       .data_len = len));
-			model_arrive(&m, ++seq, len);
+			ASSERT_EQ(1, try_event(self->queue, .type = type, .key = a.key,
+					       .data_ptr = (uintptr_t)payload, .data_len = len));
+			if (type)
+				model_arrive(&m, a);
+			a.reg = all;
+			model_arrive(&m, a);
 		}
-		queue_settle(self->queue);
-		model_compare(&m, sub);
-		nr = random_below(6);
-		while (nr--)
+		model_compare(&m, self->queue, sub);
+		if (variant->unregisters && !random_below(20)) {
+			ASSERT_EQ(0, unregister(sub, some));
+			model_unregister(&m, some);
+			model_compare(&m, self->queue, sub);
+			some = register_for(sub, .match = EVQ_MATCH_TYPE, .type = 1, .order = -1);
+		}
+		nr = random_below(variant->read);
+		while (nr--) {
 			model_read(&m, sub, 90 + random_below(1200));
-		model_compare(&m, sub);
+			if (m.policy == EVQ_POLICY_GATE)
+				model_compare(&m, self->queue, sub);
+		}
+		model_compare(&m, self->queue, sub);
 	}
-	while (model_next(&m))
+	while (model_next(&m)) {
 		model_read(&m, sub, 16384);
-	model_compare(&m, sub);
-	EXPECT_LT(0, m.lost);
+		model_compare(&m, self->queue, sub);
+	}
+	model_read(&m, sub, 16384);
+	for (int i = 0; i < EVQ_LOST_SLOTS; i++)
+		lost |= m.lost[i];
+	/* It came to that, except at a gate. */
+	EXPECT_EQ(variant->policy != EVQ_POLICY_GATE, lost);
+	EXPECT_EQ(variant->policy == EVQ_POLICY_DISCONNECT, m.disconnected);
+}
+
+/* Coalescing */
+
+static void send_key(int queue, __u64 id, __u64 key, __u32 len)
+{
+	CHECK_EQ(1, submit_event(queue, .id = id, .key = key, .data_ptr = (uintptr_t)payload,
+				 .data_len = len));
+	queue_settle(queue);
+}
+
+static void expect_coalesced(struct reader *r, __u64 first, __u64 last, __u64 nr)
+{
+	reader_gap(r, EVQ_SCOPE_SUBSCRIPTION, first, last, EVQ_LOST_COALESCED, nr);
+}
+
+/* The old record goes, the new one is appended, and a gap says where the old one was. */
+TEST_F(loss, coalesce_appends)
+{
+	SUBSCRIBE(EVQ_POLICY_COALESCE, 10, 0);
+	send_key(self->queue, 1, 7, 0);
+	send_key(self->queue, 2, 8, 0);
+	send_key(self->queue, 3, 7, 0);
+	send_key(self->queue, 4, 9, 0);
+	EXPECT_EQ(3, subscription_info(self->sub).queued);
+	expect_coalesced(&self->r, 1, 1, 1);
+	reader_ids(&self->r, 2, 3);
+}
+
+/* It is the keys that count, not how full it is; what was read is read. */
+TEST_F(loss, coalesce_only_what_is_queued)
+{
+	SUBSCRIBE(EVQ_POLICY_COALESCE, 10, 0);
+	send_key(self->queue, 1, 7, 0);
+	reader_ids(&self->r, 1, 1);
+	send_key(self->queue, 2, 7, 0);
+	reader_ids(&self->r, 2, 1);
+	send_key(self->queue, 3, 7, 0);
+	for (__u64 id = 4; id <= 20; id++)
+		send_key(self->queue, id, 7, 0);
+	EXPECT_EQ(1, subscription_info(self->sub).queued);
+	expect_coalesced(&self->r, 3, 19, 17);
+	reader_ids(&self->r, 20, 1);
+}
+
+TEST_F(loss, coalesce_key_zero_is_a_key)
+{
+	SUBSCRIBE(EVQ_POLICY_COALESCE, 10, 0);
+	send_key(self->queue, 1, 0, 0);
+	send_key(self->queue, 2, 0, 0);
+	expect_coalesced(&self->r, 1, 1, 1);
+	reader_ids(&self->r, 2, 1);
+}
+
+/* Another registration's record of the same key is another callback's. */
+TEST_F(loss, coalesce_by_registration)
+{
+	__u32 other;
+
+	SUBSCRIBE(EVQ_POLICY_COALESCE, 10, 0);
+	other = register_for(self->sub, .match = EVQ_MATCH_TYPE, .type = 1, .cookie = 5);
+	ASSERT_EQ(1, submit_event(self->queue, .id = 1, .key = 7, .type = 1));
+	ASSERT_EQ(1, submit_event(self->queue, .id = 2, .key = 7, .type = 0));
+	queue_settle(self->queue);
+	expect_coalesced(&self->r, 1, 1, 1);
+	EXPECT_EQ(other, reader_event(&self->r)->registration);
+	reader_ids(&self->r, 2, 1);
+}
+
+/* Where nothing coalesces the oldest goes. */
+TEST_F(loss, coalesce_when_full)
+{
+	SUBSCRIBE(EVQ_POLICY_COALESCE, 3, 0);
+	for (__u64 id = 1; id <= 5; id++)
+		send_key(self->queue, id, id, 0);
+	EXPECT_EQ(2, subscription_info(self->sub).lost[EVQ_LOST_OVERFLOW]);
+	/* this one makes its own room */
+	send_key(self->queue, 6, 4, 0);
+	EXPECT_EQ(2, subscription_info(self->sub).lost[EVQ_LOST_OVERFLOW]);
+	expect_overflow(&self->r, 1, 2);
+	reader_ids(&self->r, 3, 1);
+	expect_coalesced(&self->r, 4, 4, 1);
+	reader_ids(&self->r, 5, 2);
+}
+
+/* Its predecessor may not be large enough to make the room. */
+TEST_F(loss, coalesce_by_bytes)
+{
+	SUBSCRIBE(EVQ_POLICY_COALESCE, 100, 1000);
+	send_key(self->queue, 1, 1, 400);
+	send_key(self->queue, 2, 2, 100);
+	send_key(self->queue, 3, 3, 400);
+	send_key(self->queue, 4, 2, 550);
+	EXPECT_EQ(950, subscription_info(self->sub).bytes);
+	EXPECT_EQ(1, subscription_info(self->sub).lost[EVQ_LOST_OVERFLOW]);
+	EXPECT_EQ(1, subscription_info(self->sub).lost[EVQ_LOST_COALESCED]);
+	EXPECT_EQ(EVQ_RECORD_GAP, reader_next(&self->r)->kind);
+	reader_ids(&self->r, 3, 2);
+}
+
+/* Disconnecting */
+
+static void expect_disconnected(struct reader *r, __u64 first, __u64 last)
+{
+	reader_gap(r, EVQ_SCOPE_SUBSCRIPTION, first, last, EVQ_LOST_DISCONNECTED,
+		   last - first + 1);
+}
+
+FIXTURE(disconnect)
+{
+	int queue, sub;
+	struct reader r;
+};
+
+FIXTURE_SETUP(disconnect)
+{
+	self->queue = queue_running(64);
+	SUBSCRIBE(EVQ_POLICY_DISCONNECT, 4, 1000);
+}
+
+FIXTURE_TEARDOWN(disconnect)
+{
+	reader_disconnected(&self->r);
+	reader_settle(&self->r);
+}
+
+TEST_F(disconnect, what_was_queued_then_a_gap_then_the_end)
+{
+	send(self->queue, 4, 0);
+	EXPECT_EQ(0, subscription_info(self->sub).disconnected);
+	EXPECT_EQ(POLLIN, poll_now(self->sub, POLLIN));
+	send(self->queue, 1, 0);
+	EXPECT_EQ(1, subscription_info(self->sub).disconnected);
+	EXPECT_EQ(POLLIN, poll_now(self->sub, POLLIN) & POLLIN);
+	send(self->queue, 5, 0);
+	EXPECT_EQ(10, subscription_info(self->sub).matched);
+	EXPECT_EQ(6, subscription_info(self->sub).lost[EVQ_LOST_DISCONNECTED]);
+	expect_seqs(&self->r, 1, 4);
+	expect_disconnected(&self->r, 5, 10);
+}
+
+TEST_F(disconnect, by_bytes)
+{
+	send(self->queue, 3, 300);
+	send(self->queue, 1, 101);
+	EXPECT_EQ(1, subscription_info(self->sub).disconnected);
+	/* for good: that it would fit makes no difference */
+	send(self->queue, 1, 1);
+	expect_seqs(&self->r, 1, 3);
+	expect_disconnected(&self->r, 4, 5);
+}
+
+/* It does not come back as a reader catches up, and what it misses is told. */
+TEST_F(disconnect, for_good)
+{
+	send(self->queue, 5, 0);
+	expect_seqs(&self->r, 1, 4);
+	expect_disconnected(&self->r, 5, 5);
+	reader_disconnected(&self->r);
+	send(self->queue, 2, 0);
+	EXPECT_EQ(3, subscription_info(self->sub).lost[EVQ_LOST_DISCONNECTED]);
+	expect_disconnected(&self->r, 6, 7);
+	reader_disconnected(&self->r);
+}
+
+/* Who waits in a read, or in a poll, hears of it. */
+static int read_to_the_end(void *arg)
+{
+	static char buf[4096] __attribute__((aligned(8)));
+	int sub = *(int *)arg;
+	ssize_t n;
+
+	do {
+		n = read_records(sub, buf, sizeof(buf));
+	} while (n > 0);
+	return n;
+}
+
+static int poll_to_the_end(void *arg)
+{
+	short events;
+
+	/* These come whether or not they were asked for. */
+	do {
+		events = poll_for(*(int *)arg, 0);
+	} while (!(events & POLLERR));
+	return events;
+}
+
+TEST(disconnect_wakes)
+{
+	int queue = queue_running(64);
+	int sub = subscribe_args(queue, .policy = EVQ_POLICY_DISCONNECT, .max_bytes = 1000,
+				 .wake_records = 4);
+	struct task reads, polls;
+
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	/* not enough to wake anybody */
+	send(queue, 1, 900);
+	task_start(&polls, poll_to_the_end, &sub);
+	task_start(&reads, read_to_the_end, &sub);
+	UNTIL(sleeps_in(atomic_load(&reads.tid), SYS_read));
+	send(queue, 1, 101);
+	ASSERT_EQ(-ENOTCONN, task_join(&reads));
+	ASSERT_EQ(POLLERR | POLLHUP, task_join(&polls));
+	EXPECT_EQ(1, subscription_info(sub).delivered);
+}
+
+/* What can never fit is lost, which is no fault of the reader's. */
+TEST_F(disconnect, not_for_what_never_fits)
+{
+	send(self->queue, 1, 1001);
+	EXPECT_EQ(0, subscription_info(self->sub).disconnected);
+	expect_overflow(&self->r, 1, 1);
+	send(self->queue, 5, 0);
+	expect_seqs(&self->r, 2, 5);
+	expect_disconnected(&self->r, 6, 6);
+}
+
+TEST_F(disconnect, drain_ends_it_all_the_same)
+{
+	send(self->queue, 5, 0);
+	ASSERT_EQ(0, queue_drain(self->queue, 0));
+	expect_seqs(&self->r, 1, 4);
+	expect_disconnected(&self->r, 5, 5);
+}
+
+/* Gating */
+
+static int subscribe_gate(int queue, __u32 max_records, __u64 gate_ns)
+{
+	int sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_records = max_records,
+				 .gate_ns = gate_ns);
+
+	CHECK(sub >= 0);
+	register_for(sub, .match = 0);
+	return sub;
+}
+
+/* A paused queue that consents to gates of any length. */
+static int queue_with_gates(__u32 capacity)
+{
+	int queue = queue_paused(capacity);
+
+	CHECK_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX, .gate_max_ns = FOREVER));
+	return queue;
+}
+
+TEST(gate_needs_consent)
+{
+	int queue = queue_running(8);
+	struct evq_subscription_info info;
+	int sub;
+
+	EXPECT_EQ(0, queue_info(queue).settings.gate_max_ns);
+	EXPECT_EQ(-EACCES, subscribe_args(queue, .policy = EVQ_POLICY_GATE, .gate_ns = 1));
+	EXPECT_EQ(-EINVAL, subscribe_args(queue, .policy = EVQ_POLICY_GATE));
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX, .gate_max_ns = 1000));
+	EXPECT_EQ(1000, queue_info(queue).settings.gate_max_ns);
+	EXPECT_EQ(-EACCES, subscribe_args(queue, .policy = EVQ_POLICY_GATE, .gate_ns = 1001));
+	EXPECT_EQ(-EINVAL, subscribe_args(queue, .policy = EVQ_POLICY_GATE));
+	EXPECT_EQ(-EINVAL, subscribe_args(queue, .policy = EVQ_POLICY_DISCONNECT, .gate_ns = 1));
+	EXPECT_EQ(0, queue_info(queue).nr_subscriptions);
+	sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .gate_ns = 1000);
+	ASSERT_LE(0, sub);
+	info = subscription_info(sub);
+	EXPECT_EQ(EVQ_POLICY_GATE, info.policy);
+	EXPECT_EQ(1000, info.gate_ns);
+}
+
+/* The lane stands still, in order, until there is room; nothing is lost. */
+TEST(gate_holds_the_lane)
+{
+	int queue = queue_with_gates(64);
+	int sub = subscribe_gate(queue, 4, FOREVER);
+	int other = subscribe_all(queue);
+	struct reader r, of_other;
+
+	reader_init_size(&r, sub, sizeof(struct evq_event_record));
+	reader_init(&of_other, other);
+	submit_ids(queue, 1, 20);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	for (__u64 id = 1; id <= 16; id++) {
+		UNTIL(subscription_info(sub).queued == 4);
+		EXPECT_EQ(id + 3, subscription_info(sub).matched);
+		EXPECT_EQ(20, queue_info(queue).accepted);
+		EXPECT_LT(0, queue_info(queue).waiting);
+		/* no further than the event that waits */
+		EXPECT_GE(id + 4, subscription_info(other).matched);
+		reader_ids(&r, id, 1);
+	}
+	reader_ids(&r, 17, 4);
+	reader_ids(&of_other, 1, 20);
+	queue_settle(queue);
+	reader_empty(&r);
+	reader_settle(&r);
+	reader_settle(&of_other);
+	EXPECT_EQ(0, subscription_info(sub).disconnected);
+}
+
+/* Past its time it is disconnected, and the lane goes on. */
+TEST(gate_past_its_deadline)
+{
+	int queue = queue_with_gates(64);
+	int sub = subscribe_gate(queue, 4, 1000000);
+	int other = subscribe_all(queue);
+	struct reader r, of_other;
+
+	reader_init(&r, sub);
+	reader_init(&of_other, other);
+	submit_ids(queue, 1, 20);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	reader_ids(&of_other, 1, 20);
+	queue_settle(queue);
+	EXPECT_EQ(1, subscription_info(sub).disconnected);
+	EXPECT_EQ(20, subscription_info(sub).matched);
+	reader_ids(&r, 1, 4);
+	expect_disconnected(&r, 5, 20);
+	reader_disconnected(&r);
+	reader_settle(&r);
+	reader_settle(&of_other);
+}
+
+/* What can never fit is not waited for. */
+TEST(gate_of_what_never_fits)
+{
+	int queue = queue_with_gates(8);
+	int sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_bytes = 100,
+				 .gate_ns = FOREVER);
+	struct reader r;
+
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	reader_init(&r, sub);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	send(queue, 1, 100);
+	send(queue, 1, 101);
+	EXPECT_EQ(0, subscription_info(sub).disconnected);
+	expect_seqs(&r, 1, 1);
+	expect_overflow(&r, 2, 2);
+	send(queue, 1, 100);
+	expect_seqs(&r, 3, 3);
+	reader_empty(&r);
+	reader_settle(&r);
+}
+
+/* Each way to end the wait lets the lane go on at once. */
+
+FIXTURE(gate)
+{
+	int queue, sub, other;
+	__u32 registration;
+	struct reader of_other;
+};
+
+FIXTURE_SETUP(gate)
+{
+	self->queue = queue_with_gates(64);
+	self->sub = subscribe_args(self->queue, .policy = EVQ_POLICY_GATE, .max_records = 4,
+				   .max_bytes = 1000, .flags = EVQ_SUBSCRIBE_ACK,
+				   .max_in_hand = 64, .gate_ns = FOREVER);
+	ASSERT_LE(0, self->sub);
+	self->registration = register_for(self->sub, .match = 0);
+	self->other = subscribe_all(self->queue);
+	reader_init(&self->of_other, self->other);
+	submit_ids(self->queue, 1, 20);
+	ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_START));
+	reader_ids(&self->of_other, 1, 4);
+	UNTIL(subscription_info(self->sub).queued == 4);
+	ASSERT_LT(0, queue_info(self->queue).waiting);
+}
+
+FIXTURE_TEARDOWN(gate)
+{
+	reader_ids(&self->of_other, 5, 16);
+	queue_settle(self->queue);
+	reader_empty(&self->of_other);
+	reader_settle(&self->of_other);
+	EXPECT_EQ(20, queue_info(self->queue).dispatched);
+}
+
+TEST_F(gate, ended_by_close)
+{
+	close(self->sub);
+}
+
+TEST_F(gate, ended_by_unregister)
+{
+	struct evq_subscription_info info;
+
+	ASSERT_EQ(0, unregister(self->sub, self->registration));
+	queue_settle(self->queue);
+	info = subscription_info(self->sub);
+	EXPECT_EQ(0, info.queued);
+	EXPECT_EQ(0, info.disconnected);
+	EXPECT_LE(4, info.lost[EVQ_LOST_UNREGISTERED]);
+}
+
+TEST_F(gate, ended_by_reading)
+{
+	struct reader r;
+
+	reader_init(&r, self->sub);
+	reader_ids(&r, 1, 20);
+	EXPECT_EQ(20, subscription_info(self->sub).in_hand);
+}
+
+static int keep_open(void *arg)
+{
+	(void)arg;
+	pause();
+	return 0;
+}
+
+TEST_F(gate, ended_by_death)
+{
+	pid_t pid = child_start(keep_open, NULL);
+
+	/* The child has the last reference. */
+	close(self->sub);
+	EXPECT_LT(0, queue_info(self->queue).waiting);
+	child_kill(pid);
+}
+
+/* What is in hand counts in bytes: there it is the ack that makes room. */
+TEST(gate_ended_by_ack)
+{
+	int queue = queue_with_gates(8);
+	int sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_bytes = 1000,
+				 .flags = EVQ_SUBSCRIBE_ACK, .gate_ns = FOREVER);
+	const struct evq_event_record *e;
+	__u64 deliveries[2];
+	struct reader r;
+
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	reader_init(&r, sub);
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(1, submit_event(queue, .id = i + 1, .data_ptr = (uintptr_t)payload,
+					  .data_len = 400));
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	for (int i = 0; i < 2; i++) {
+		e = reader_event(&r);
+		ASSERT_EQ(i + 1, e->id);
+		deliveries[i] = e->delivery;
+	}
+	EXPECT_EQ(800, subscription_info(sub).bytes);
+	EXPECT_LT(0, queue_info(queue).waiting);
+	EXPECT_EQ(2, subscription_info(sub).matched);
+	reader_empty(&r);
+	ASSERT_EQ(0, ack(sub, deliveries[1], 0, 0));
+	reader_ids(&r, 3, 1);
+	queue_settle(queue);
+	EXPECT_EQ(2, subscription_info(sub).in_hand);
+	EXPECT_EQ(1, subscription_info(sub).delivered);
+}
+
+/* Who was delivered to before the lane stood still is woken before. */
+static int first_id(void *arg)
+{
+	static char buf[4096] __attribute__((aligned(8)));
+	const struct evq_event_record *e = (const void *)buf;
+
+	CHECK(read_records(*(int *)arg, buf, sizeof(buf)) > 0);
+	return e->id;
+}
+
+TEST(gate_wakes_others_first)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		int queue = queue_with_gates(64);
+		int before = subscribe_all(queue);
+		int gate = subscribe_gate(queue, 2, FOREVER);
+		int after = subscribe_all(queue);
+		struct task b, a, g;
+
+		task_start(&b, first_id, &before);
+		task_start(&g, first_id, &gate);
+		task_start(&a, first_id, &after);
+		UNTIL(sleeps_in(atomic_load(&b.tid), SYS_read));
+		UNTIL(sleeps_in(atomic_load(&a.tid), SYS_read));
+		UNTIL(sleeps_in(atomic_load(&g.tid), SYS_read));
+		/* more than one read of the gate's can take */
+		submit_ids(queue, 1, 64);
+		ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+		EXPECT_EQ(1, task_join(&b));
+		EXPECT_EQ(1, task_join(&g));
+		EXPECT_EQ(1, task_join(&a));
+		EXPECT_LT(0, queue_info(queue).waiting);
+		close(gate);
+		queue_settle(queue);
+		close(before);
+		close(after);
+		close(queue);
+	}
+}
+
+/* Several in one lane: it goes as fast as the slowest. */
+TEST(gates_of_several)
+{
+	enum { EVENTS = 50 };
+	int queue = queue_with_gates(64);
+	int fast = subscribe_gate(queue, 3, FOREVER);
+	int slow = subscribe_gate(queue, 2, FOREVER);
+	struct reader of_fast, of_slow;
+
+	reader_init_size(&of_fast, fast, sizeof(struct evq_event_record));
+	reader_init_size(&of_slow, slow, sizeof(struct evq_event_record));
+	submit_ids(queue, 1, EVENTS);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	for (__u64 id = 1; id <= EVENTS; id++) {
+		reader_ids(&of_fast, id, 1);
+		reader_ids(&of_slow, id, 1);
+		ASSERT_GE(id + 3, subscription_info(fast).matched);
+		ASSERT_GE(id + 2, subscription_info(slow).matched);
+	}
+	queue_settle(queue);
+	reader_settle(&of_fast);
+	reader_settle(&of_slow);
+}
+
+/* A gate holds the lanes that have something for it, and no other. */
+TEST(gate_of_one_lane)
+{
+	int queue = queue_create_args(.capacity = 64, .nr_lanes = 2);
+	struct evq_event_desc event = { .key = 1 };
+	__u64 keys[2] = { 0 };
+	int gate, other, n[2] = { 0 };
+	struct reader r;
+
+	ASSERT_LE(0, queue);
+	while (!keys[0] || !keys[1]) {
+		ASSERT_EQ(1, submit(queue, &event, 1, EVQ_SUBMIT_RESULTS, 0));
+		ASSERT_LT(event.lane, 2);
+		keys[event.lane] = event.key++;
+	}
+	queue_settle(queue);
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX, .gate_max_ns = FOREVER));
+	gate = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_records = 1,
+			      .gate_ns = FOREVER);
+	ASSERT_LE(0, gate);
+	register_for(gate, .match = EVQ_MATCH_KEY, .key = keys[0]);
+	other = subscribe_all(queue);
+	reader_init(&r, other);
+	for (int i = 0; i < 10; i++)
+		ASSERT_EQ(1, submit_event(queue, .key = keys[0]));
+	for (int i = 0; i < 10; i++)
+		ASSERT_EQ(1, submit_event(queue, .key = keys[1]));
+	/* all of the lane that does not stand */
+	while (n[1] < 10)
+		n[reader_event(&r)->lane]++;
+	UNTIL(lane_info(queue, 1).waiting == 0);
+	EXPECT_LT(0, lane_info(queue, 0).waiting);
+	EXPECT_GE(2, n[0]);
+	close(gate);
+	while (n[0] < 10)
+		n[reader_event(&r)->lane]++;
+	EXPECT_EQ(10, n[1]);
+	queue_settle(queue);
+	reader_empty(&r);
+	reader_settle(&r);
+}
+
+/* Under load, against a reader of random speed: everything, once, in order. */
+struct slow_reader {
+	int sub;
+	__u64 events;
+};
+
+static int slow_reader_main(void *arg)
+{
+	struct slow_reader *s = arg;
+	struct reader r;
+
+	reader_init_size(&r, s->sub, 4 * sizeof(struct evq_event_record));
+	for (__u64 id = 1; id <= s->events; id++) {
+		reader_ids(&r, id, 1);
+		if (id % 7 == 0)
+			sched_yield();
+	}
+	reader_free(&r);
+	return 0;
+}
+
+TEST(gate_under_load)
+{
+	int queue = queue_with_gates(16);
+	struct slow_reader readers[3];
+	struct task t[3];
+	__u64 id = 1;
+
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	for (int k = 0; k < 3; k++) {
+		readers[k].sub = subscribe_gate(queue, 1 + 3 * k, FOREVER);
+		readers[k].events = FAST_EVENTS;
+		task_start(&t[k], slow_reader_main, &readers[k]);
+	}
+	while (id <= FAST_EVENTS) {
+		struct evq_event_desc events[10] = { 0 };
+
+		for (int i = 0; i < 10; i++)
+			events[i].id = id++;
+		ASSERT_EQ(10, submit(queue, events, 10, 0, 0));
+	}
+	for (int k = 0; k < 3; k++)
+		EXPECT_EQ(0, task_join(&t[k]));
+	for (int k = 0; k < 3; k++)
+		EXPECT_EQ(0, subscription_info(readers[k].sub).disconnected);
+}
+
+/* When to wake a reader */
+
+#define MARK 4
+
+static int subscribe_mark(int queue, __u32 policy, __u32 max_records, __u32 max_bytes)
+{
+	int sub = subscribe_args(queue, .policy = policy, .max_records = max_records,
+				 .max_bytes = max_bytes, .wake_records = MARK);
+
+	CHECK(sub >= 0);
+	CHECK(!fcntl(sub, F_SETFL, O_NONBLOCK));
+	return sub;
+}
+
+/* Below the mark nobody is woken; who does not wait can have what there is. */
+static void expect_asleep(int sub)
+{
+	CHECK_EQ(0, poll_now(sub, POLLIN));
+}
+
+TEST(wake_mark_is_for_those_who_wait)
+{
+	int queue = queue_running(64);
+	int sub = subscribe_mark(queue, EVQ_POLICY_DROP_OLDEST, 10, 0);
+	char buf[4096] __attribute__((aligned(8)));
+
+	register_for(sub, .match = 0);
+	send(queue, MARK - 1, 0);
+	expect_asleep(sub);
+	EXPECT_EQ((MARK - 1) * sizeof(struct evq_event_record),
+		  read_records(sub, buf, sizeof(buf)));
+	EXPECT_EQ(-EAGAIN, read_records(sub, buf, sizeof(buf)));
+}
+
+TEST(wake_mark)
+{
+	int queue = queue_running(64);
+	int sub = subscribe_mark(queue, EVQ_POLICY_DROP_OLDEST, 10, 0);
+	struct reader r;
+
+	EXPECT_EQ(-EINVAL, subscribe_args(queue, .max_records = 10, .wake_records = 11));
+	EXPECT_EQ(MARK, subscription_info(sub).wake_records);
+	register_for(sub, .match = 0);
+	reader_init(&r, sub);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 1; i < MARK; i++) {
+			send(queue, 1, 0);
+			expect_asleep(sub);
+		}
+		send(queue, 1, 0);
+		EXPECT_EQ(POLLIN, poll_now(sub, POLLIN));
+		for (int i = 0; i < MARK; i++)
+			reader_event(&r);
+		expect_asleep(sub);
+	}
+	reader_settle(&r);
+}
+
+/* A gap is news, whatever the mark. */
+TEST(wake_mark_and_a_gap)
+{
+	int queue = queue_running(64);
+	int sub = subscribe_mark(queue, EVQ_POLICY_DROP_NEWEST, 10, 1000);
+	struct reader r;
+	__u32 extra;
+
+	register_for(sub, .match = 0);
+	extra = register_for(sub, .match = EVQ_MATCH_TYPE, .type = 1);
+	reader_init(&r, sub);
+	send(queue, 1, 900);
+	expect_asleep(sub);
+	send(queue, 1, 101);
+	EXPECT_EQ(POLLIN, poll_now(sub, POLLIN));
+	expect_seqs(&r, 1, 1);
+	expect_overflow(&r, 2, 2);
+	expect_asleep(sub);
+	ASSERT_EQ(1, submit_event(queue, .type = 1));
+	queue_settle(queue);
+	expect_asleep(sub);
+	ASSERT_EQ(0, unregister(sub, extra));
+	EXPECT_EQ(POLLIN, poll_now(sub, POLLIN));
+	expect_seqs(&r, 3, 3);
+	reader_gap(&r, EVQ_SCOPE_SUBSCRIPTION, 3, 3, EVQ_LOST_UNREGISTERED, 1);
+	reader_settle(&r);
+}
+
+/* So is the end. */
+TEST(wake_mark_and_the_end)
+{
+	static const __u32 ops[] = { EVQ_CONTROL_DRAIN, EVQ_CONTROL_ABORT };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		int queue = queue_running(64);
+		int sub = subscribe_mark(queue, EVQ_POLICY_DROP_OLDEST, 10, 0);
+		struct reader r;
+		struct task t;
+
+		register_for(sub, .match = 0);
+		ASSERT_EQ(0, fcntl(sub, F_SETFL, 0));
+		send(queue, 2, 0);
+		task_start(&t, read_to_the_end, &sub);
+		UNTIL(sleeps_in(atomic_load(&t.tid), SYS_read));
+		EXPECT_EQ(2, subscription_info(sub).queued);
+		ASSERT_EQ(0, queue_control(queue, ops[i]));
+		EXPECT_EQ(0, task_join(&t));
+		EXPECT_EQ(2, subscription_info(sub).delivered);
+		reader_init(&r, sub);
+		reader_eof(&r);
+		reader_free(&r);
+	}
+}
+
+static int poll_to_the_mark(void *arg)
+{
+	return poll_for(*(int *)arg, POLLIN);
+}
+
+/* Whoever of several lanes brings the one that makes it enough. */
+static int read_mark(void *arg)
+{
+	static char buf[65536] __attribute__((aligned(8)));
+
+	return read_records(*(int *)arg, buf, sizeof(buf)) / sizeof(struct evq_event_record);
+}
+
+TEST(wake_mark_of_several_lanes)
+{
+	int queue = queue_create_args(.capacity = 256, .nr_lanes = 4);
+	int sub, polled;
+
+	ASSERT_LE(0, queue);
+	sub = subscribe_args(queue, .wake_records = 64);
+	polled = subscribe_args(queue, .wake_records = 64);
+	ASSERT_LE(0, sub);
+	ASSERT_LE(0, polled);
+	register_for(sub, .match = 0);
+	register_for(polled, .match = 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct evq_event_desc events[64] = { 0 };
+		struct task reads, polls;
+
+		task_start(&reads, read_mark, &sub);
+		task_start(&polls, poll_to_the_mark, &polled);
+		UNTIL(sleeps_in(atomic_load(&reads.tid), SYS_read));
+		for (int i = 0; i < 64; i++)
+			events[i].key = random_u64();
+		if (round % 2) {
+			ASSERT_EQ(64, submit(queue, events, 64, 0, 0));
+		} else {
+			for (int i = 0; i < 64; i++)
+				ASSERT_EQ(1, submit(queue, events + i, 1, 0, 0));
+		}
+		ASSERT_EQ(64, task_join(&reads));
+		ASSERT_EQ(POLLIN, task_join(&polls));
+		ASSERT_EQ(64, read_mark(&polled));
+	}
 }
 
 /* A subscriber that does not read, one that reads, and a flood */
@@ -506,11 +1387,13 @@ TEST(slow_beside_fast)
 	static const __u32 policies[] = {
 		EVQ_POLICY_DROP_OLDEST,
 		EVQ_POLICY_DROP_NEWEST,
+		EVQ_POLICY_COALESCE,
+		EVQ_POLICY_DISCONNECT,
 	};
-	enum { SLOW = 4 };
+	enum { SLOW = 4, EACH = 10 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
-		struct evq_event_desc events[10] = { 0 };
+		struct evq_event_desc events[EACH] = { 0 };
 		int queue = queue_running(64);
 		struct fast fast = { subscribe_all(queue), FAST_EVENTS };
 		int slow = subscribe(queue, policies[i], SLOW, 0);
@@ -519,21 +1402,36 @@ TEST(slow_beside_fast)
 
 		register_for(slow, .match = 0);
 		task_start(&t, fast_main, &fast);
-		for (int n = 0; n < FAST_EVENTS; n += 10)
-			ASSERT_EQ(10, submit(queue, events, 10, 0, 0));
+		for (int n = 0; n < FAST_EVENTS; n += EACH) {
+			/* which makes each the only one of its key that is queued */
+			for (int k = 0; k < EACH; k++)
+				events[k].key = k;
+			ASSERT_EQ(EACH, submit(queue, events, EACH, 0, 0));
+		}
 		/* The fast one gets all, though the slow one has read none. */
 		ASSERT_EQ(0, task_join(&t));
+		queue_settle(queue);
 		ASSERT_EQ(0, subscription_info(slow).delivered);
 		ASSERT_EQ(FAST_EVENTS, subscription_info(slow).matched);
 		reader_init(&r, slow);
-		if (policies[i] == EVQ_POLICY_DROP_OLDEST) {
+		switch (policies[i]) {
+		case EVQ_POLICY_DROP_OLDEST:
+		case EVQ_POLICY_COALESCE:
 			expect_overflow(&r, 1, FAST_EVENTS - SLOW);
 			expect_seqs(&r, FAST_EVENTS - SLOW + 1, FAST_EVENTS);
-		} else {
+			reader_empty(&r);
+			break;
+		case EVQ_POLICY_DROP_NEWEST:
 			expect_seqs(&r, 1, SLOW);
 			expect_overflow(&r, SLOW + 1, FAST_EVENTS);
+			reader_empty(&r);
+			break;
+		default:
+			expect_seqs(&r, 1, SLOW);
+			expect_disconnected(&r, SLOW + 1, FAST_EVENTS);
+			reader_disconnected(&r);
+			break;
 		}
-		reader_empty(&r);
 		reader_settle(&r);
 		close(queue);
 	}
