@@ -110,11 +110,10 @@ static struct evq_batch *list;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_error;
 
-static void init_locks(struct evq_batch *batch)
+static void init_changed(struct evq_batch *batch)
 {
 	pthread_condattr_t clock;
 
-	pthread_mutex_init(&batch->lock, NULL);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&batch->changed, &clock);
@@ -167,7 +166,9 @@ static void after_fork_in_child(void)
 			replace_fd(batch->timer, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
 		if (batch->wake >= 0)
 			replace_fd(batch->wake, eventfd(0, EFD_NONBLOCK));
-		init_locks(batch);
+		/* Those who waited are not here. */
+		init_changed(batch);
+		pthread_mutex_unlock(&batch->lock);
 	}
 	pthread_mutex_unlock(&list_lock);
 }
@@ -456,7 +457,8 @@ struct evq_batch *evq_batch_create(struct evq_queue *queue,
 	batch->has_thread = wanted.flags & EVQ_BATCH_THREAD;
 	batch->timer = -1;
 	batch->wake = -1;
-	init_locks(batch);
+	pthread_mutex_init(&batch->lock, NULL);
+	init_changed(batch);
 	if (allocate(batch)) {
 		batch_free(batch);
 		return NULL;
