@@ -268,8 +268,12 @@ static int evq_ioctl_reader(struct evq_call *call)
 				  evq_subscription_file(evq_call_subscription(call)));
 }
 
-/* Copy in what is next of an array. Return why no more than @n was copied, or 0. */
-static int evq_ack_copy(const struct evq_ack_many *arg, struct evq_ack *acks, unsigned int *n)
+/*
+ * Copy in what is next of an array. Return why no more than @n was copied, or 0. Flags that are
+ * valid but not among @flags are ignored.
+ */
+static int evq_ack_copy(const struct evq_ack_many *arg, u32 flags, struct evq_ack *acks,
+			unsigned int *n)
 {
 	unsigned int most = min_t(u32, arg->nr_acks - arg->nr_taken, EVQ_ACK_BATCH);
 	int ret;
@@ -286,6 +290,7 @@ static int evq_ack_copy(const struct evq_ack_many *arg, struct evq_ack *acks, un
 			return ret;
 		if (ack->flags & ~EVQ_ACK_STOP || ack->status > EVQ_STATUS_MAX)
 			return -EINVAL;
+		ack->flags &= flags;
 	}
 	return 0;
 }
@@ -293,17 +298,22 @@ static int evq_ack_copy(const struct evq_ack_many *arg, struct evq_ack *acks, un
 static int evq_ioctl_ack(struct evq_call *call)
 {
 	struct evq_ack_many *arg = &call->arg.ack_many;
+	struct evq_subscription *subscription = evq_call_subscription(call);
 	struct evq_ack acks[EVQ_ACK_BATCH];
 	unsigned int n, taken;
 	int ret, copied;
+	u32 flags;
 
 	if (arg->flags || !arg->nr_acks || arg->nr_acks > EVQ_ACK_MAX ||
 	    arg->ack_size < sizeof(struct evq_ack) || arg->ack_size > 4096 || arg->ack_size % 8)
 		return -EINVAL;
+	/* Other queues have no chain to stop. */
+	flags = READ_ONCE(subscription->queue->settings.mode) & EVQ_MODE_SEQUENTIAL ?
+		EVQ_ACK_STOP : 0;
 	arg->nr_taken = 0;
 	do {
-		copied = evq_ack_copy(arg, acks, &n);
-		ret = evq_subscription_ack(evq_call_subscription(call), acks, n, &taken);
+		copied = evq_ack_copy(arg, flags, acks, &n);
+		ret = evq_subscription_ack(subscription, acks, n, &taken);
 		arg->nr_taken += taken;
 		ret = ret ?: copied;
 	} while (!ret && arg->nr_taken < arg->nr_acks);
