@@ -370,16 +370,16 @@ TEST_F(lib, register_errors)
 
 	send_texts(self->queue, 0, 3);
 	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, &number));
-	EXPECT_EQ(0, evq_subscription_get_first_seq(self->sub, number, &first));
+	EXPECT_EQ(0, evq_subscription_get_first_seq(self->sub, number, 0, &first));
 	EXPECT_EQ(4, first);
-	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number + 1, &first));
+	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number + 1, 0, &first));
 	EXPECT_EQ(ENOENT, errno);
 	EXPECT_EQ(-1, evq_subscription_unregister(self->sub, number + 1));
 	EXPECT_EQ(ENOENT, errno);
 	EXPECT_EQ(0, evq_subscription_unregister(self->sub, number));
 	EXPECT_EQ(-1, evq_subscription_unregister(self->sub, number));
 	EXPECT_EQ(ENOENT, errno);
-	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number, &first));
+	EXPECT_EQ(-1, evq_subscription_get_first_seq(self->sub, number, 0, &first));
 	EXPECT_EQ(ENOENT, errno);
 }
 

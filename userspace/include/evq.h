@@ -753,13 +753,17 @@ EVQ_API int evq_subscription_unregister(struct evq_subscription *subscription,
  * evq_subscription_get_first_seq() - where a registration begins
  * @subscription: a subscription
  * @registration: number of a registration that was made with @subscription
- * @first_seq: where to write the lowest sequence number that it can match
+ * @lane: a lane of the queue
+ * @first_seq: where to write the lowest sequence number of that lane that it can
+ *	match, replay apart
  *
- * Return: 0, or -1. ENOENT: there is no such registration (any more).
+ * Return: 0, or -1. ENOENT: there is no such registration (any more). EINVAL:
+ * there is no such lane.
  * Thread-safe.
  */
 EVQ_API int evq_subscription_get_first_seq(struct evq_subscription *subscription,
-					   uint32_t registration, uint64_t *first_seq);
+					   uint32_t registration, uint32_t lane,
+					   uint64_t *first_seq);
 
 /**
  * evq_subscription_set_gap_callback() - ask to be told what was lost

@@ -112,16 +112,18 @@ int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size);
  * struct registration - one registration of a subscription
  * @next: in the same bucket of the table
  * @number: the kernel's number for it
- * @first_seq: lowest sequence number that it can match
+ * @nr_lanes: length of @first_seqs
  * @callback: NULL where the program looks at the records itself
  * @data: for @callback
+ * @first_seqs: lowest sequence number of each lane that it can match
  */
 struct registration {
 	struct registration *next;
 	uint32_t number;
-	uint64_t first_seq;
+	uint32_t nr_lanes;
 	evq_event_fn callback;
 	void *data;
+	uint64_t first_seqs[];
 };
 
 /**

@@ -10,6 +10,8 @@
 
 /* The size that struct evq_calls had when it first came. */
 #define CALLS_SIZE_V1 72
+#define REGISTRATION_SIZE(nr_lanes) \
+	(sizeof(struct registration) + (nr_lanes) * sizeof(uint64_t))
 
 static struct callbacks *callbacks_new(void)
 {
@@ -166,26 +168,44 @@ static int filter_to_register(const struct evq_filter *filter, struct evq_regist
 	return 0;
 }
 
+/* What the kernel filled in, without the room for lanes that there are not: these have 0. */
+static struct registration *registration_trim(struct registration *registration)
+{
+	struct registration *smaller;
+	uint32_t nr = EVQ_LANES_MAX;
+
+	while (nr && !registration->first_seqs[nr - 1])
+		nr--;
+	registration->nr_lanes = nr;
+	smaller = realloc(registration, REGISTRATION_SIZE(nr));
+	return smaller ? smaller : registration;
+}
+
 static int subscription_register(struct evq_subscription *subscription,
 				 const struct evq_filter *filter, struct evq_register *reg,
 				 evq_event_fn callback, void *data, uint32_t *number)
 {
 	struct callbacks *shared = subscription->shared;
 	struct registration *registration;
-	int result = -1;
+	int result = -1, error;
 
 	if (filter_to_register(filter, reg))
 		return -1;
-	registration = malloc(sizeof(*registration));
+	registration = malloc(REGISTRATION_SIZE(EVQ_LANES_MAX));
 	if (!registration)
 		return -1;
+	reg->nr_first_seqs = EVQ_LANES_MAX;
+	reg->first_seqs_ptr = (uintptr_t)registration->first_seqs;
 
 	pthread_mutex_lock(&shared->lock);
 	if (!evq__table_reserve(&shared->table))
 		result = ioctl(subscription->fd, EVQ_IOC_REGISTER, reg);
-	if (!result) {
+	error = errno;
+	if (result) {
+		free(registration);
+	} else {
+		registration = registration_trim(registration);
 		registration->number = reg->registration;
-		registration->first_seq = reg->first_seq;
 		registration->callback = callback;
 		registration->data = data;
 		evq__table_add(&shared->table, registration);
@@ -193,13 +213,7 @@ static int subscription_register(struct evq_subscription *subscription,
 			*number = reg->registration;
 	}
 	pthread_mutex_unlock(&shared->lock);
-
-	if (result) {
-		int error = errno;
-
-		free(registration);
-		errno = error;
-	}
+	errno = error;
 	return result;
 }
 
@@ -268,19 +282,24 @@ int evq_subscription_unregister(struct evq_subscription *subscription, uint32_t 
 }
 
 int evq_subscription_get_first_seq(struct evq_subscription *subscription, uint32_t registration,
-				   uint64_t *first_seq)
+				   uint32_t lane, uint64_t *first_seq)
 {
 	struct callbacks *shared = subscription->shared;
 	const struct registration *found;
+	int error = 0;
 
 	pthread_mutex_lock(&shared->lock);
 	found = evq__table_find(&shared->table, registration);
-	if (found)
-		*first_seq = found->first_seq;
+	if (!found)
+		error = ENOENT;
+	else if (lane >= found->nr_lanes)
+		error = EINVAL;
+	else
+		*first_seq = found->first_seqs[lane];
 	pthread_mutex_unlock(&shared->lock);
-	if (found)
+	if (!error)
 		return 0;
-	errno = ENOENT;
+	errno = error;
 	return -1;
 }
 
