@@ -586,7 +586,7 @@ static int add_many(void *arg)
 
 		/* Sometimes in a hurry, and then again. */
 		while ((ret = add_event(adder->batch, &event,
-					random_below(2) ? EVQ_SUBMIT_NONBLOCK : 0, 0))) {
+					id % 2 ? EVQ_SUBMIT_NONBLOCK : 0, 0))) {
 			CHECK_EQ(-EAGAIN, ret);
 			sched_yield();
 		}
@@ -598,8 +598,8 @@ static atomic_bool adding;
 
 static int flush_often(void *arg)
 {
-	while (atomic_load(&adding)) {
-		if (evq_batch_flush(arg, random_below(2) ? EVQ_SUBMIT_NONBLOCK : 0, 0))
+	for (unsigned int i = 0; atomic_load(&adding); i++) {
+		if (evq_batch_flush(arg, i % 2 ? EVQ_SUBMIT_NONBLOCK : 0, 0))
 			CHECK_EQ(EAGAIN, errno);
 		batch_info(arg);
 		sched_yield();
@@ -645,6 +645,75 @@ TEST_F(batch, concurrent_adders)
 TEST_F(batch, concurrent_adders_and_the_thread)
 {
 	add_concurrently(self->queue, &self->reader, EVQ_BATCH_THREAD);
+}
+
+/* Unique and tracked events work within a batch. */
+TEST_F(batch, unique_events)
+{
+	struct refusals refusals = { 0 };
+
+	ASSERT_EQ(0, evq_queue_pause(self->queue));
+	self->batch = batch_create(self->queue, .size = 10, .refused = on_refused,
+				   .data = &refusals);
+	for (__u64 id = 1; id <= 9; id++) {
+		struct evq_event_desc event = { 0 };
+
+		evq_event_set_unique(&event, id % 4 + 1);
+		ASSERT_EQ(0, add_event(self->batch, &event, 0, 0));
+	}
+	EXPECT_EQ(0, flush(self->batch));
+	EXPECT_EQ(4, batch_info(self->batch).handed_over);
+	ASSERT_EQ(5, refusals.nr);
+	for (int i = 0; i < 5; i++) {
+		EXPECT_EQ((i + 5) % 4 + 1, refusals.ids[i]);
+		EXPECT_EQ(EEXIST, refusals.errors[i]);
+	}
+	ASSERT_EQ(0, evq_queue_start(self->queue));
+	reader_ids(&self->reader, 2, 3);
+	reader_ids(&self->reader, 1, 1);
+	reader_empty(&self->reader);
+}
+
+TEST_F(batch, tracked_events)
+{
+	struct evq_receipts *receipts = evq_receipts_create(self->queue, 4);
+	struct evq_receipt got[8];
+
+	ASSERT_NE(NULL, receipts);
+	self->batch = batch_create(self->queue, .size = 3, .receipts = receipts);
+	for (__u64 id = 1; id <= 6; id++) {
+		struct evq_event_desc event = { .id = id };
+
+		if (id % 2)
+			evq_event_set_tracked(&event, 100 + id);
+		ASSERT_EQ(0, add_event(self->batch, &event, 0, 0));
+	}
+	EXPECT_EQ(2, calls.submits);
+	reader_ids(&self->reader, 1, 6);
+	EXPECT_EQ(0, evq_receipts_settle(receipts, patience_ns()));
+	EXPECT_EQ(3, evq_receipts_read(receipts, got, 8));
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(101 + 2 * i, got[i].cookie);
+		EXPECT_EQ(1 + 2 * i, got[i].seq);
+		EXPECT_EQ(1, got[i].completed);
+	}
+
+	/* Receipts that nobody reads are like a full queue: nothing is lost. */
+	for (__u64 id = 7; id <= 11; id++) {
+		struct evq_event_desc event = { .id = id };
+
+		evq_event_set_tracked(&event, id);
+		ASSERT_EQ(0, add_event(self->batch, &event, EVQ_SUBMIT_NONBLOCK, 0));
+	}
+	EXPECT_EQ(-1, evq_batch_flush(self->batch, EVQ_SUBMIT_NONBLOCK, 0));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(1, batch_info(self->batch).waiting);
+	reader_ids(&self->reader, 7, 4);
+	EXPECT_EQ(0, evq_receipts_settle(receipts, patience_ns()));
+	EXPECT_EQ(4, evq_receipts_read(receipts, got, 8));
+	EXPECT_EQ(0, flush(self->batch));
+	reader_ids(&self->reader, 11, 1);
+	evq_receipts_close(receipts);
 }
 
 TEST_F(batch, errors)
