@@ -1013,6 +1013,798 @@ TEST_F(lib, options)
 	EXPECT_EQ(EINVAL, errno);
 }
 
+TEST(lanes)
+{
+	struct evq_queue *queue = create_queue(.nr_lanes = 4, .flags = EVQ_QUEUE_PAUSED);
+	struct evq_subscription *sub = evq_queue_subscribe(queue, NULL, 0);
+	struct evq_event_desc events[32];
+	struct evq_lane_info lane;
+	struct evq_queue_info info;
+	uint64_t accepted = 0, first;
+	struct seen seen = { 0 };
+	uint32_t number;
+
+	ASSERT_NE(NULL, sub);
+	for (int i = 0; i < 32; i++)
+		evq_event_init(&events[i], 0, i / 2, 0, NULL, 0);
+	ASSERT_EQ(32, evq_queue_submit_many(queue, events, 32, sizeof(events[0]),
+					    EVQ_SUBMIT_RESULTS, 0));
+	for (int i = 0; i < 32; i += 2)
+		EXPECT_EQ(events[i].lane, events[i + 1].lane);
+	for (uint32_t i = 0; i < 4; i++) {
+		ASSERT_EQ(0, evq_queue_get_lane_info(queue, i, &lane, sizeof(lane)));
+		EXPECT_EQ(i, lane.lane);
+		EXPECT_EQ(lane.accepted, lane.waiting);
+		EXPECT_EQ(lane.accepted + 1, lane.next_seq);
+		accepted += lane.accepted;
+	}
+	EXPECT_EQ(32, accepted);
+	EXPECT_EQ(-1, evq_queue_get_lane_info(queue, 4, &lane, sizeof(lane)));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_queue_get_lane_info(queue, 0, &lane, sizeof(lane.lane) - 1));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_EQ(0, evq_queue_get_info(queue, &info, sizeof(info)));
+	EXPECT_EQ(4, info.nr_lanes);
+
+	/* What is gone by then is not covered, lane by lane. */
+	ASSERT_EQ(0, evq_queue_start(queue));
+	queue_settle(evq_queue_get_fd(queue));
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &seen, &number));
+	for (uint32_t i = 0; i < 4; i++) {
+		ASSERT_EQ(0, evq_queue_get_lane_info(queue, i, &lane, sizeof(lane)));
+		ASSERT_EQ(0, evq_subscription_get_first_seq(sub, number, i, &first));
+		EXPECT_EQ(lane.next_seq, first);
+	}
+	EXPECT_EQ(-1, evq_subscription_get_first_seq(sub, number, 4, &first));
+	EXPECT_EQ(EINVAL, errno);
+	evq_subscription_close(sub);
+	evq_queue_close(queue);
+}
+
+static int set_history(struct evq_queue *queue, uint64_t nr)
+{
+	struct evq_queue_settings to = { .history_events = nr };
+
+	return evq_queue_set(queue, EVQ_SET_HISTORY, &to, sizeof(to));
+}
+
+static int submit_unique(struct evq_queue *queue, uint64_t id)
+{
+	struct evq_event_desc event;
+
+	evq_event_init(&event, 0, 0, 0, NULL, 0);
+	evq_event_set_unique(&event, id);
+	return evq_queue_submit_many(queue, &event, 1, sizeof(event), 0, 0) == 1 ? 0 : -errno;
+}
+
+static struct evq_event_state state_of(struct evq_queue *queue, uint64_t id)
+{
+	struct evq_event_state state;
+
+	memset(&state, POISON, sizeof(state));
+	if (evq_queue_get_event_state(queue, id, &state, sizeof(state))) {
+		CHECK_EQ(ENOENT, errno);
+		state.nr_events = 0;
+	}
+	return state;
+}
+
+TEST_F(lib, unique_events_and_their_state)
+{
+	struct evq_event_state state;
+	struct seen seen = { 0 };
+	uint64_t forgotten = 0;
+
+	ASSERT_EQ(0, set_history(self->queue, 10));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_queue_pause(self->queue));
+	EXPECT_EQ(0, submit_unique(self->queue, 5));
+	EXPECT_EQ(-EEXIST, submit_unique(self->queue, 5));
+	EXPECT_EQ(0, submit_unique(self->queue, 6));
+	EXPECT_EQ(-EINVAL, submit_unique(self->queue, 0));
+	state = state_of(self->queue, 6);
+	EXPECT_EQ(1, state.nr_events);
+	EXPECT_EQ(EVQ_EVENT_PENDING, state.status);
+	EXPECT_EQ(2, state.seq);
+	EXPECT_EQ(2, state.callbacks);
+	ASSERT_EQ(0, evq_queue_start(self->queue));
+	queue_settle(evq_queue_get_fd(self->queue));
+	EXPECT_EQ(EVQ_EVENT_DISPATCHED, state_of(self->queue, 6).status);
+	EXPECT_EQ(0, state_of(self->queue, 6).completed);
+	EXPECT_EQ(4, evq_subscription_dispatch(self->sub));
+	state = state_of(self->queue, 6);
+	EXPECT_EQ(EVQ_EVENT_COMPLETE, state.status);
+	EXPECT_EQ(2, state.completed);
+	EXPECT_EQ(0, state.failed);
+	/* As long as it is retained. */
+	EXPECT_EQ(-EEXIST, submit_unique(self->queue, 5));
+
+	EXPECT_EQ(0, evq_queue_forget(self->queue, 5, 0, &forgotten));
+	EXPECT_EQ(1, forgotten);
+	EXPECT_EQ(-1, evq_queue_forget(self->queue, 5, 0, NULL));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(0, state_of(self->queue, 5).nr_events);
+	EXPECT_EQ(0, submit_unique(self->queue, 5));
+	queue_settle(evq_queue_get_fd(self->queue));
+	EXPECT_EQ(0, evq_queue_forget(self->queue, 0, EVQ_FORGET_ALL, &forgotten));
+	EXPECT_EQ(2, forgotten);
+	EXPECT_EQ(-1, evq_queue_get_event_state(self->queue, 0, &state, sizeof(state)));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_queue_get_event_state(self->queue, 5, &state, 7));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+struct replay {
+	unsigned int calls;
+	unsigned int replayed;
+	__u64 last_seq;
+};
+
+static int on_replay(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct replay *replay = data;
+
+	(void)payload;
+	CHECK_EQ(replay->last_seq + 1, event->seq);
+	replay->last_seq = event->seq;
+	replay->calls++;
+	if (event->head.flags & EVQ_RECORD_REPLAYED)
+		replay->replayed++;
+	return 0;
+}
+
+TEST_F(lib, replay)
+{
+	struct replay replay = { 0 };
+
+	ASSERT_EQ(0, set_history(self->queue, 10));
+	send_texts(self->queue, 0, 5);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, EVQ_REGISTER_REPLAY, on_replay,
+					       &replay, NULL));
+	send_texts(self->queue, 0, 3);
+	while (evq_subscription_dispatch(self->sub) > 0)
+		;
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(8, replay.calls);
+	EXPECT_EQ(5, replay.replayed);
+}
+
+/* Submits tracked events with the cookies 1, 2, ...; their descriptions. */
+static void submit_cookies(struct evq_queue *queue, struct evq_receipts *receipts,
+			   struct evq_event_desc *events, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		evq_event_init(&events[i], 0, 0, 0, NULL, 0);
+		evq_event_set_tracked(&events[i], i + 1);
+	}
+	CHECK_EQ(nr, evq_queue_submit_tracked(queue, receipts, events, nr, sizeof(*events),
+					      EVQ_SUBMIT_RESULTS, 0));
+	queue_settle(evq_queue_get_fd(queue));
+}
+
+TEST_F(lib, receipts)
+{
+	struct evq_receipts *receipts = evq_receipts_create(self->queue, 8);
+	struct evq_event_desc events[6];
+	struct evq_receipts_info info;
+	struct evq_receipt got[8];
+	struct seen seen = { 0 };
+	int fd;
+
+	ASSERT_NE(NULL, receipts);
+	EXPECT_EQ(0, evq_receipts_read(receipts, got, 8));
+	EXPECT_EQ(0, evq_receipts_wait(receipts, 1));
+	/* Nothing is outstanding. */
+	EXPECT_EQ(0, evq_receipts_settle(receipts, 0));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, NULL));
+	submit_cookies(self->queue, receipts, events, 6);
+	EXPECT_EQ(0, evq_receipts_read(receipts, got, 8));
+	EXPECT_EQ(-1, evq_receipts_settle(receipts, 1));
+	EXPECT_EQ(ETIMEDOUT, errno);
+	EXPECT_EQ(-1, evq_receipts_take(receipts, 0, events[1].seq, got, 1));
+	EXPECT_EQ(ETIMEDOUT, errno);
+	ASSERT_EQ(0, evq_receipts_get_info(receipts, &info, sizeof(info)));
+	EXPECT_EQ(8, info.capacity);
+	EXPECT_EQ(6, info.outstanding);
+
+	/* Without acknowledgments they are complete as they are read. */
+	EXPECT_EQ(6, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(0, evq_receipts_settle(receipts, patience_ns()));
+	EXPECT_EQ(1, evq_receipts_wait(receipts, 0));
+	EXPECT_EQ(POLLIN, poll_now(evq_receipts_get_fd(receipts), POLLIN));
+	EXPECT_EQ(0, evq_receipts_take(receipts, 0, events[1].seq, got, 0));
+	EXPECT_EQ(2, got[0].cookie);
+	EXPECT_EQ(-1, evq_receipts_take(receipts, 0, events[1].seq, got, 0));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, evq_receipts_take(receipts, 0, 0, got, 0));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(3, evq_receipts_read(receipts, got, 3));
+	EXPECT_EQ(1, got[0].cookie);
+	EXPECT_EQ(3, got[1].cookie);
+	EXPECT_EQ(4, got[2].cookie);
+	EXPECT_EQ(1, got[0].callbacks);
+	EXPECT_EQ(1, got[0].completed);
+	EXPECT_EQ(0, got[0].status);
+
+	/* Another object of the same open file. */
+	fd = dup(evq_receipts_get_fd(receipts));
+	evq_receipts_close(receipts);
+	receipts = evq_receipts_from_fd(fd);
+	ASSERT_NE(NULL, receipts);
+	EXPECT_EQ(2, evq_receipts_read(receipts, got, 8));
+	EXPECT_EQ(6, got[1].cookie);
+	EXPECT_EQ(0, evq_receipts_read(receipts, got, 8));
+	ASSERT_EQ(0, evq_receipts_get_info(receipts, &info, sizeof(info)));
+	EXPECT_EQ(6, info.read);
+	evq_receipts_close(receipts);
+	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
+	evq_receipts_close(NULL);
+
+	EXPECT_EQ(NULL, evq_receipts_from_fd(evq_queue_get_fd(self->queue)));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(NULL, evq_receipts_create(self->queue, EVQ_RECEIPTS_MAX + 1));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+static int read_receipts(void *arg)
+{
+	struct evq_receipt got[3];
+	int sum = 0;
+
+	for (;;) {
+		ssize_t n = evq_receipts_read(arg, got, 3);
+
+		CHECK(n >= 0);
+		if (n == 0) {
+			struct evq_receipts_info info;
+
+			CHECK_EQ(0, evq_receipts_get_info(arg, &info, sizeof(info)));
+			if (info.read == 500)
+				return sum;
+			CHECK(evq_receipts_wait(arg, evq_deadline(1000000)) >= 0);
+		}
+		for (ssize_t i = 0; i < n; i++)
+			sum += (int)got[i].cookie;
+	}
+}
+
+/* Many readers: none of them is caught in a read that another was faster with. */
+TEST_F(lib, receipts_are_read_by_many)
+{
+	struct evq_receipts *receipts = evq_receipts_create(self->queue, 0);
+	struct evq_event_desc events[500];
+	struct task readers[3];
+	int sum = 0;
+
+	for (int i = 0; i < 3; i++)
+		task_start(&readers[i], read_receipts, receipts);
+	/* Nobody is subscribed: complete at once. */
+	submit_cookies(self->queue, receipts, events, 500);
+	for (int i = 0; i < 3; i++)
+		sum += task_join(&readers[i]);
+	EXPECT_EQ(500 * 501 / 2, sum);
+	evq_receipts_close(receipts);
+}
+
+static struct evq_subscription *subscribe_ack(struct evq_queue *queue, uint32_t flags)
+{
+	struct evq_subscription *sub =
+		subscribe_with(queue, .flags = EVQ_SUBSCRIBE_ACK | flags, .max_attempts = 100);
+
+	CHECK(sub);
+	return sub;
+}
+
+/* A callback that returns what it is told to, by the event's type. */
+static int return_type(void *data, const struct evq_event_record *event, const void *payload)
+{
+	(void)data;
+	(void)payload;
+	return (int)event->type;
+}
+
+/* Of a tracked event of that type, when the subscription was dispatched. */
+static struct evq_receipt receipt_of(struct evq_queue *queue, struct evq_receipts *receipts,
+				     struct evq_subscription *sub, int type)
+{
+	struct evq_receipt receipt;
+	struct evq_event_desc event;
+
+	evq_event_init(&event, (uint32_t)type, 0, 0, NULL, 0);
+	evq_event_set_tracked(&event, 77);
+	CHECK_EQ(1, evq_queue_submit_tracked(queue, receipts, &event, 1, sizeof(event),
+					     EVQ_SUBMIT_RESULTS, 0));
+	queue_settle(evq_queue_get_fd(queue));
+	CHECK_EQ(1, evq_subscription_dispatch(sub));
+	CHECK_EQ(0, evq_receipts_take(receipts, event.lane, event.seq, &receipt, patience_ns()));
+	CHECK_EQ(77, receipt.cookie);
+	CHECK_EQ(event.seq, receipt.seq);
+	CHECK_EQ(1, receipt.callbacks);
+	CHECK_EQ(1, receipt.completed + receipt.failed);
+	return receipt;
+}
+
+TEST_F(lib, callbacks_return_the_status)
+{
+	static const struct {
+		int result, status;
+	} cases[] = {
+		{ 0, 0 }, { EIO, EIO }, { -EIO, EIO }, { 1, 1 }, { 4095, 4095 }, { -4095, 4095 },
+		{ 4096, EIO }, { -4096, EIO }, { INT_MAX & ~EVQ_RETURN_LATER, EIO }, { INT_MIN, EIO },
+		{ EVQ_RETURN_STOP, 0 }, { EVQ_RETURN_STOP | EPERM, EPERM },
+	};
+	struct evq_subscription *sub = subscribe_ack(self->queue, 0);
+	struct evq_receipts *receipts = evq_receipts_create(self->queue, 0);
+	unsigned int failed = 0;
+
+	ASSERT_NE(NULL, receipts);
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, return_type, NULL, NULL));
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct evq_receipt receipt;
+
+		receipt = receipt_of(self->queue, receipts, sub, cases[i].result);
+		EXPECT_EQ(cases[i].status, receipt.status) TH_LOG("case %u", i);
+		EXPECT_EQ(!cases[i].status, receipt.completed) TH_LOG("case %u", i);
+		/* The queue has no chains. */
+		EXPECT_EQ(0, receipt.flags) TH_LOG("case %u", i);
+		failed += !!cases[i].status;
+	}
+	EXPECT_EQ(ARRAY_SIZE(cases), calls_of(sub).acked);
+	EXPECT_EQ(ARRAY_SIZE(cases), calls_of(sub).called);
+	EXPECT_EQ(failed, calls_of(sub).failed);
+	EXPECT_EQ(EPERM, calls_of(sub).last_error);
+	EXPECT_EQ(0, calls_of(sub).stale);
+	EXPECT_EQ(0, subscription_info(evq_subscription_get_fd(sub)).in_hand);
+	evq_receipts_close(receipts);
+	evq_subscription_close(sub);
+}
+
+TEST_F(lib, one_call_acknowledges_what_was_read)
+{
+	struct evq_subscription *sub = subscribe_ack(self->queue, 0);
+	unsigned int reads = 0;
+
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, return_type, NULL, NULL));
+	send_texts(self->queue, 0, 200);
+	atomic_store(&ack_calls, 0);
+	EXPECT_EQ(200, evq_subscription_dispatch(sub));
+	EXPECT_EQ(1, ack_calls);
+	EXPECT_EQ(200, calls_of(sub).acked);
+	EXPECT_EQ(200, subscription_info(evq_subscription_get_fd(sub)).delivered);
+
+	/* Read in smaller parts, acknowledged in smaller parts; one record at least. */
+	evq_subscription_set_read_size(sub, 1024);
+	send_texts(self->queue, 0, 200);
+	atomic_store(&ack_calls, 0);
+	while (evq_subscription_dispatch(sub) > 0)
+		reads++;
+	EXPECT_EQ(reads, ack_calls);
+	EXPECT_LE(200 / (1024 / sizeof(struct evq_event_record)), reads);
+	evq_subscription_set_read_size(sub, 1);
+	ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, marks, sizeof(marks)));
+	queue_settle(evq_queue_get_fd(self->queue));
+	EXPECT_EQ(1, evq_subscription_dispatch(sub));
+	evq_subscription_close(sub);
+}
+
+/* Keeps what it is given for later. */
+struct kept {
+	unsigned int nr;
+	__u64 deliveries[16];
+};
+
+static int keep(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct kept *kept = data;
+
+	(void)payload;
+	CHECK(kept->nr < 16);
+	CHECK(event->delivery);
+	kept->deliveries[kept->nr++] = event->delivery;
+	return EVQ_RETURN_LATER;
+}
+
+TEST_F(lib, acknowledged_later)
+{
+	struct evq_subscription *sub = subscribe_ack(self->queue, 0);
+	struct evq_ack acks[3] = { { 0 } };
+	struct kept kept = { 0 };
+	int fd = evq_subscription_get_fd(sub);
+
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, keep, &kept, NULL));
+	send_texts(self->queue, 0, 6);
+	EXPECT_EQ(6, evq_subscription_dispatch(sub));
+	EXPECT_EQ(6, calls_of(sub).deferred);
+	EXPECT_EQ(0, calls_of(sub).acked);
+	EXPECT_EQ(6, subscription_info(fd).in_hand);
+	EXPECT_EQ(0, evq_subscription_ack(sub, kept.deliveries[5], 0, 0));
+	EXPECT_EQ(0, evq_subscription_ack(sub, kept.deliveries[0], -EIO, 0));
+	EXPECT_EQ(4, subscription_info(fd).in_hand);
+	EXPECT_EQ(-1, evq_subscription_ack(sub, kept.deliveries[0], 0, 0));
+	EXPECT_EQ(ESTALE, errno);
+	EXPECT_EQ(-1, evq_subscription_ack(sub, kept.deliveries[1], EVQ_STATUS_MAX + 1, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, evq_subscription_ack(sub, kept.deliveries[1], 0, 1U << 31));
+	EXPECT_EQ(EINVAL, errno);
+	/* The third of these was acknowledged before. */
+	acks[0].delivery = kept.deliveries[1];
+	acks[1].delivery = kept.deliveries[2];
+	acks[2].delivery = kept.deliveries[0];
+	EXPECT_EQ(2, evq_subscription_ack_many(sub, acks, 3, sizeof(acks[0])));
+	EXPECT_EQ(-1, evq_subscription_ack_many(sub, acks, 0, sizeof(acks[0])));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(2, subscription_info(fd).in_hand);
+	evq_subscription_close(sub);
+}
+
+TEST_F(lib, more_acks_than_one_call_takes)
+{
+	const size_t nr = EVQ_ACK_MAX + 100;
+	struct evq_subscription *sub = subscribe_with(self->queue, .flags = EVQ_SUBSCRIBE_ACK,
+						      .max_records = 2 * nr);
+	struct evq_buffer *buffer = evq_buffer_new(nr * sizeof(struct evq_event_record));
+	struct evq_ack *acks = calloc(nr, sizeof(*acks));
+	const struct evq_record *record;
+	size_t n = 0;
+
+	ASSERT_EQ(0, evq_subscription_register_cookie(sub, NULL, 0, 0, 0, NULL));
+	for (size_t i = 0; i < nr; i++)
+		ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, NULL, 0));
+	queue_settle(evq_queue_get_fd(self->queue));
+	while (n < nr) {
+		ASSERT_EQ(1, evq_subscription_read(sub, buffer));
+		while (evq_buffer_next(buffer, &record) > 0)
+			acks[n++].delivery = evq_record_event(record)->delivery;
+	}
+	EXPECT_EQ(nr, evq_subscription_ack_many(sub, acks, nr, sizeof(*acks)));
+	EXPECT_EQ(nr, subscription_info(evq_subscription_get_fd(sub)).delivered);
+	free(acks);
+	evq_buffer_free(buffer);
+	evq_subscription_close(sub);
+}
+
+struct self_acking {
+	struct evq_subscription *sub;
+	unsigned int calls;
+};
+
+static int ack_itself(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct self_acking *acking = data;
+
+	(void)payload;
+	/* The second of three. */
+	if (++acking->calls == 2)
+		CHECK_EQ(0, evq_subscription_ack(acking->sub, event->delivery, EIO, 0));
+	return 0;
+}
+
+/* One that is too late does not keep the others from being acknowledged. */
+TEST_F(lib, stale_acks)
+{
+	struct evq_subscription *sub = subscribe_ack(self->queue, 0);
+	struct self_acking acking = { .sub = sub };
+
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, ack_itself, &acking, NULL));
+	send_texts(self->queue, 0, 3);
+	EXPECT_EQ(3, evq_subscription_dispatch(sub));
+	EXPECT_EQ(2, calls_of(sub).acked);
+	EXPECT_EQ(1, calls_of(sub).stale);
+	EXPECT_EQ(3, subscription_info(evq_subscription_get_fd(sub)).delivered);
+	evq_subscription_close(sub);
+}
+
+/* A record that has no callback is not in hand for ever. */
+TEST_F(lib, skipped_records_are_acknowledged)
+{
+	struct evq_subscription *sub = subscribe_ack(self->queue, 0);
+	struct evq_receipts *receipts = evq_receipts_create(self->queue, 0);
+	struct seen seen = { .sub = sub }, other = { 0 };
+	struct evq_receipt receipt;
+	struct evq_event_desc event;
+
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 1, 0, see, &other, &seen.remove));
+	ASSERT_EQ(0, evq_subscription_register_cookie(sub, NULL, 2, 0, 9, NULL));
+	evq_event_init(&event, 0, 0, 0, NULL, 0);
+	evq_event_set_tracked(&event, 0);
+	ASSERT_EQ(1, evq_queue_submit_tracked(self->queue, receipts, &event, 1, sizeof(event),
+					      EVQ_SUBMIT_RESULTS, 0));
+	queue_settle(evq_queue_get_fd(self->queue));
+	EXPECT_EQ(1, evq_subscription_dispatch(sub));
+	ASSERT_EQ(0, evq_receipts_take(receipts, event.lane, event.seq, &receipt, patience_ns()));
+	EXPECT_EQ(3, receipt.callbacks);
+	EXPECT_EQ(1, receipt.completed);
+	EXPECT_EQ(2, receipt.failed);
+	EXPECT_EQ(ENOENT, receipt.status);
+	EXPECT_EQ(2, calls_of(sub).skipped);
+	EXPECT_EQ(0, other.calls);
+	EXPECT_EQ(0, subscription_info(evq_subscription_get_fd(sub)).in_hand);
+	evq_receipts_close(receipts);
+	evq_subscription_close(sub);
+}
+
+TEST_F(lib, readers_share_records_and_callbacks)
+{
+	struct evq_subscription *reader = evq_subscription_reader(self->sub);
+	struct seen seen = { 0 }, other = { 0 };
+	struct gaps gaps = { 0 };
+	uint32_t number;
+
+	ASSERT_NE(NULL, reader);
+	EXPECT_EQ(2, subscription_info(evq_subscription_get_fd(reader)).nr_readers);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, see, &seen, &number));
+	ASSERT_EQ(0, evq_subscription_register(reader, NULL, 0, 0, see, &other, NULL));
+	send_texts(self->queue, 0, 2);
+	/* Whoever reads has all of it, and runs the callbacks of both. */
+	EXPECT_EQ(4, evq_subscription_dispatch(reader));
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(2, seen.calls);
+	EXPECT_EQ(2, other.calls);
+	EXPECT_EQ(4, calls_of(reader).called);
+	EXPECT_EQ(0, calls_of(self->sub).called);
+	/* Removed by one, gone for the other. */
+	ASSERT_EQ(0, evq_subscription_unregister(reader, number));
+	evq_subscription_set_gap_callback(reader, see_gap, &gaps);
+	send_texts(self->queue, 0, EVQ_RECORDS_DEFAULT + 1);
+	while (evq_subscription_dispatch(self->sub) > 0)
+		;
+	EXPECT_EQ(2, seen.calls);
+	EXPECT_EQ(2 + EVQ_RECORDS_DEFAULT, other.calls);
+	EXPECT_EQ(1, gaps.calls);
+	/* The first goes, the subscription stays. */
+	evq_subscription_close(self->sub);
+	self->sub = reader;
+	send_texts(self->queue, 0, 1);
+	EXPECT_EQ(1, evq_subscription_dispatch(reader));
+}
+
+TEST_F(lib, unregister_waits_for_the_callback_of_any_reader)
+{
+	struct evq_subscription *reader = evq_subscription_reader(self->sub);
+	struct removal removal = { .sub = self->sub };
+	struct slow slow = { 0 };
+	struct task runner, remover;
+
+	ASSERT_NE(NULL, reader);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, NULL, 0, 0, slow_callback, &slow,
+					       &removal.number));
+	task_start(&runner, dispatch_thread, reader);
+	send_texts(self->queue, 0, 1);
+	UNTIL(slow.entered);
+	/* The other reader is free meanwhile. */
+	EXPECT_EQ(-1, evq_subscription_dispatch(self->sub));
+	EXPECT_EQ(EAGAIN, errno);
+	task_start(&remover, remove_thread, &removal);
+	UNTIL(subscription_info(evq_subscription_get_fd(self->sub)).nr_registrations == 0);
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+	EXPECT_FALSE(atomic_load(&remover.done));
+	atomic_store(&slow.leave, true);
+	EXPECT_EQ(0, task_join(&remover));
+	EXPECT_TRUE(atomic_load(&slow.left));
+	evq_subscription_quit(reader);
+	EXPECT_EQ(1, task_join(&runner));
+	evq_subscription_close(reader);
+}
+
+/* Two that remove each other's at once must not wait for each other. */
+struct crossing {
+	struct evq_subscription *sub;
+	uint32_t other;
+	atomic_int *inside;
+};
+
+static int cross(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct crossing *crossing = data;
+
+	(void)event;
+	(void)payload;
+	atomic_fetch_add(crossing->inside, 1);
+	UNTIL(atomic_load(crossing->inside) == 2);
+	CHECK_EQ(0, evq_subscription_unregister(crossing->sub, crossing->other));
+	return 0;
+}
+
+TEST_F(lib, callbacks_of_two_readers_remove_each_other)
+{
+	struct evq_filter first = { .match = EVQ_MATCH_TYPE, .type = 1 };
+	struct evq_filter second = { .match = EVQ_MATCH_TYPE, .type = 2 };
+	struct evq_subscription *reader = evq_subscription_reader(self->sub);
+	atomic_int inside = 0;
+	struct crossing a = { .sub = self->sub, .inside = &inside };
+	struct crossing b = { .sub = reader, .inside = &inside };
+	struct task runner[2];
+
+	ASSERT_NE(NULL, reader);
+	ASSERT_EQ(0, evq_subscription_register(self->sub, &first, 0, 0, cross, &a, &b.other));
+	ASSERT_EQ(0, evq_subscription_register(self->sub, &second, 0, 0, cross, &b, &a.other));
+	task_start(&runner[0], dispatch_thread, self->sub);
+	send_texts(self->queue, 1, 1);
+	UNTIL(atomic_load(&inside) == 1);
+	task_start(&runner[1], dispatch_thread, reader);
+	send_texts(self->queue, 2, 1);
+	UNTIL(atomic_load(&inside) == 2);
+	UNTIL(subscription_info(evq_subscription_get_fd(reader)).nr_registrations == 0);
+	evq_subscription_quit(self->sub);
+	evq_subscription_quit(reader);
+	EXPECT_EQ(1, task_join(&runner[0]));
+	EXPECT_EQ(1, task_join(&runner[1]));
+	evq_subscription_close(reader);
+}
+
+struct closing {
+	struct evq_subscription *sub; /* to close, in the call number @close_at */
+	unsigned int calls, close_at;
+	struct {
+		__u64 seq;
+		__u32 attempt;
+		bool redelivered;
+	} seen[8];
+};
+
+static int close_at(void *data, const struct evq_event_record *event, const void *payload)
+{
+	struct closing *closing = data;
+	unsigned int n = closing->calls++;
+
+	(void)payload;
+	CHECK(n < 8);
+	closing->seen[n].seq = event->seq;
+	closing->seen[n].attempt = event->attempt;
+	closing->seen[n].redelivered = event->head.flags & EVQ_RECORD_REDELIVERED;
+	if (closing->calls == closing->close_at)
+		evq_subscription_close(closing->sub);
+	return 0;
+}
+
+/* What its callbacks have not returned from goes to another reader; what they have does not. */
+TEST_F(lib, callback_closes_its_reader)
+{
+	struct evq_subscription *first = subscribe_ack(self->queue, 0);
+	struct evq_subscription *second = evq_subscription_reader(first);
+	struct closing closing = { .sub = first, .close_at = 2 };
+	struct evq_subscription_info info;
+
+	ASSERT_NE(NULL, second);
+	ASSERT_EQ(0, evq_subscription_register(first, NULL, 0, 0, close_at, &closing, NULL));
+	send_texts(self->queue, 0, 3);
+	EXPECT_EQ(-1, evq_subscription_dispatch(first));
+	EXPECT_EQ(ECANCELED, errno);
+	EXPECT_EQ(2, closing.calls);
+	info = subscription_info(evq_subscription_get_fd(second));
+	EXPECT_EQ(1, info.nr_readers);
+	EXPECT_EQ(1, info.delivered);
+	EXPECT_EQ(2, info.queued);
+	EXPECT_EQ(2, evq_subscription_dispatch(second));
+	ASSERT_EQ(4, closing.calls);
+	EXPECT_EQ(2, closing.seen[2].seq);
+	EXPECT_EQ(2, closing.seen[2].attempt);
+	EXPECT_TRUE(closing.seen[2].redelivered);
+	EXPECT_EQ(3, closing.seen[3].seq);
+	EXPECT_EQ(3, subscription_info(evq_subscription_get_fd(second)).delivered);
+	evq_subscription_close(second);
+}
+
+struct child_reader {
+	struct evq_subscription *sub;
+	struct kept kept;
+};
+
+static int read_and_die(void *arg)
+{
+	struct child_reader *child = arg;
+	struct evq_subscription *reader = evq_subscription_reader(child->sub);
+
+	CHECK(reader);
+	CHECK_EQ(3, evq_subscription_dispatch(reader));
+	raise(SIGKILL);
+	return 1;
+}
+
+/* A process that dies with records in hand loses none. */
+TEST_F(lib, child_with_a_reader_dies)
+{
+	struct child_reader child = { .sub = subscribe_ack(self->queue, 0) };
+	int status;
+
+	ASSERT_EQ(0, evq_subscription_register(child.sub, NULL, 0, 0, keep, &child.kept, NULL));
+	send_texts(self->queue, 0, 3);
+	status = child_wait(child_start(read_and_die, &child));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGKILL, WTERMSIG(status));
+	UNTIL(subscription_info(evq_subscription_get_fd(child.sub)).queued == 3);
+	EXPECT_EQ(0, child.kept.nr);
+	EXPECT_EQ(3, evq_subscription_dispatch(child.sub));
+	EXPECT_EQ(3, child.kept.nr);
+	EXPECT_EQ(3, subscription_info(evq_subscription_get_fd(child.sub)).redelivered);
+	evq_subscription_close(child.sub);
+}
+
+TEST_F(lib, callback_stops_the_chain)
+{
+	struct evq_queue_settings to = {
+		.mode = EVQ_MODE_SEQUENTIAL,
+		.ack_timeout_ns = 600 * 1000000000ULL,
+	};
+	struct evq_subscription *first, *second;
+	struct seen seen = { 0 };
+
+	ASSERT_EQ(0, evq_queue_set(self->queue, EVQ_SET_MODE | EVQ_SET_ACK_TIMEOUT, &to,
+				   sizeof(to)));
+	first = subscribe_ack(self->queue, 0);
+	second = subscribe_ack(self->queue, 0);
+	ASSERT_EQ(0, evq_subscription_register(first, NULL, 0, 0, return_type, NULL, NULL));
+	ASSERT_EQ(0, evq_subscription_register(second, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, evq_queue_submit(self->queue, EVQ_RETURN_STOP, 0, 0, NULL, 0));
+	EXPECT_EQ(1, evq_subscription_wait(first, patience_ns()));
+	EXPECT_EQ(1, evq_subscription_dispatch(first));
+	/* The next event begins only when the chain of the first is over. */
+	ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, NULL, 0));
+	EXPECT_EQ(1, evq_subscription_wait(first, patience_ns()));
+	EXPECT_EQ(1, evq_subscription_dispatch(first));
+	do {
+		EXPECT_EQ(1, evq_subscription_wait(second, patience_ns()));
+		EXPECT_EQ(seen.calls, calls_of(second).called);
+		evq_subscription_dispatch(second);
+	} while (!seen.calls);
+	EXPECT_EQ(1, seen.calls);
+	EXPECT_EQ(2, seen.seqs[0]);
+	EXPECT_EQ(1, subscription_info(evq_subscription_get_fd(second)).lost[EVQ_LOST_CHAIN]);
+	evq_subscription_close(first);
+	evq_subscription_close(second);
+}
+
+TEST(named_queues)
+{
+	char name[EVQ_NAME_SIZE], path[64], longest[EVQ_NAME_SIZE + 1];
+	struct evq_queue_options options = { .name = name, .mode = 0640, .gid = 12 };
+	struct evq_queue *queue, *again;
+	struct stat st;
+
+	sprintf(name, "libevq.%d", getpid());
+	sprintf(path, DEVICE "-%s", name);
+	queue = evq_queue_create(NULL, &options, sizeof(options));
+	ASSERT_NE(NULL, queue);
+	UNTIL(!stat(path, &st));
+	EXPECT_EQ(0640, st.st_mode & 07777);
+	EXPECT_EQ(12, st.st_gid);
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &options, sizeof(options)));
+	EXPECT_EQ(EEXIST, errno);
+	again = evq_queue_open(name, RIGHTS_ALL);
+	ASSERT_NE(NULL, again);
+	EXPECT_EQ(0, evq_queue_submit(again, 0, 0, 0, "x", 1));
+	EXPECT_EQ(1, queue_info(evq_queue_get_fd(queue)).accepted);
+
+	/* Any queue of a device will do to destroy it. */
+	EXPECT_EQ(0, evq_queue_destroy(again, name));
+	EXPECT_EQ(-1, evq_queue_submit(queue, 0, 0, 0, "x", 1));
+	EXPECT_EQ(ESHUTDOWN, errno);
+	EXPECT_EQ(NULL, evq_queue_open(name, 0));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, evq_queue_destroy(NULL, name));
+	EXPECT_EQ(ENOENT, errno);
+	evq_queue_close(again);
+	evq_queue_close(queue);
+
+	memset(longest, 'x', sizeof(longest));
+	longest[EVQ_NAME_SIZE] = 0;
+	options.name = longest;
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &options, sizeof(options)));
+	EXPECT_EQ(ENAMETOOLONG, errno);
+	EXPECT_EQ(-1, evq_queue_destroy(NULL, longest));
+	EXPECT_EQ(ENAMETOOLONG, errno);
+	options.name = "";
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &options, sizeof(options)));
+	EXPECT_EQ(EINVAL, errno);
+	options.name = "a/b";
+	EXPECT_EQ(NULL, evq_queue_create(NULL, &options, sizeof(options)));
+	EXPECT_EQ(EINVAL, errno);
+}
+
 /* Whatever is in the memory, nothing beyond it is looked at. */
 TEST(record_bounds)
 {
