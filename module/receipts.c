@@ -28,7 +28,8 @@ struct evq_receipts *evq_receipts_create(struct evq_queue *queue, u32 capacity)
 	receipts = kzalloc(sizeof(*receipts), GFP_KERNEL_ACCOUNT);
 	if (!receipts)
 		return ERR_PTR(-ENOMEM);
-	receipts->table_bits = order_base_2(capacity);
+	/* At least one, as hash_64() can give no fewer. */
+	receipts->table_bits = max(order_base_2(capacity), 1);
 	receipts->table = kvcalloc(1UL << receipts->table_bits, sizeof(*receipts->table),
 				   GFP_KERNEL_ACCOUNT);
 	if (!receipts->table)
