@@ -306,7 +306,6 @@ static bool evq_settings_valid(const struct evq_queue_settings *settings)
 	       settings->low_mark <= EVQ_CAPACITY_MAX &&
 	       settings->kernel_reserve < settings->capacity &&
 	       settings->open_level < EVQ_LEVELS &&
-	       settings->user_share <= INT_MAX &&
 	       settings->history_events <= EVQ_HISTORY_MAX &&
 	       (!(settings->mode & EVQ_MODE_SEQUENTIAL) || settings->ack_timeout_ns);
 }
