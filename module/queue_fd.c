@@ -143,10 +143,11 @@ static struct evq_queue *evq_create_named(const struct evq_queue_create *arg,
 	kuid_t uid = make_kuid(current_user_ns(), arg->uid);
 	kgid_t gid = make_kgid(current_user_ns(), arg->gid);
 
-	if (!evq_name_valid(arg->name) || arg->mode & ~0777 || !uid_valid(uid) || !gid_valid(gid))
-		return ERR_PTR(-EINVAL);
+	/* First, as another namespace may not even have a name for the owner. */
 	if (!capable(CAP_SYS_ADMIN))
 		return ERR_PTR(-EPERM);
+	if (!evq_name_valid(arg->name) || arg->mode & ~0777 || !uid_valid(uid) || !gid_valid(gid))
+		return ERR_PTR(-EINVAL);
 	return evq_device_create(arg->name, arg->nr_lanes ?: 1, settings,
 				 arg->flags & EVQ_QUEUE_PAUSED ? EVQ_STATE_PAUSED :
 								 EVQ_STATE_RUNNING,
