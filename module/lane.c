@@ -148,11 +148,15 @@ static int evq_lane_accept(struct evq_lane *lane, struct evq_event *event, u64 n
 {
 	lockdep_assert_held(&lane->lock);
 
-	if (!evq_identity_add_pending(event))
-		return -EEXIST;
+	/* Who finds it by its id finds it numbered. */
 	event->lane = lane->number;
-	event->seq = lane->next_seq++;
+	event->seq = lane->next_seq;
 	event->time_ns = now;
+	if (!evq_identity_add_pending(event)) {
+		event->seq = 0;
+		return -EEXIST;
+	}
+	lane->next_seq++;
 	if (event->callbacks.receipt)
 		evq_receipt_accepted(event->callbacks.receipt, event->lane, event->seq, event->id);
 	list_add_tail(&event->node, &lane->levels[event->priority]);
