@@ -542,15 +542,20 @@ int evq_queue_event_state(struct evq_queue *queue, struct evq_event_state *state
 	state->lane = event->lane;
 	callbacks = &event->callbacks;
 	spin_lock(&callbacks->lock);
-	state->callbacks = callbacks->total;
-	state->completed = callbacks->completed;
-	state->failed = callbacks->failed;
-	state->status = callbacks->dispatched && !callbacks->open ? EVQ_EVENT_COMPLETE :
-								    EVQ_EVENT_DISPATCHED;
+	/* Retained, but the dispatcher is not through with it yet. */
+	pending |= !callbacks->dispatched;
+	if (!pending) {
+		state->callbacks = callbacks->total;
+		state->completed = callbacks->completed;
+		state->failed = callbacks->failed;
+		state->status = callbacks->open ? EVQ_EVENT_DISPATCHED : EVQ_EVENT_COMPLETE;
+	}
 	spin_unlock(&callbacks->lock);
 	if (pending) {
 		state->status = EVQ_EVENT_PENDING;
 		state->callbacks = evq_queue_count_matches(queue, event);
+		state->completed = 0;
+		state->failed = 0;
 	}
 	evq_event_put(event, &garbage);
 	evq_events_free(&garbage);
