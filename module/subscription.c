@@ -976,10 +976,11 @@ void evq_subscription_fill_info(struct evq_subscription *subscription,
 	spin_lock(&records->lock);
 	info->disconnected = records->disconnected;
 	info->redelivered = records->redelivered;
-	info->bytes = records->bytes;
-	info->matched = records->matched;
+	/* What was looked up for a replay in advance counts when it is read, or lost. */
+	info->bytes = records->bytes - records->staged_bytes;
+	info->matched = records->matched - records->nr_staged;
 	info->delivered = records->delivered;
-	info->queued = records->queued;
+	info->queued = records->queued - records->nr_staged;
 	info->in_hand = records->in_hand;
 	for (cause = 0; cause < EVQ_NR_CAUSES; cause++)
 		info->lost[cause] = records->lost[cause];
