@@ -107,8 +107,10 @@ static int evq_ioctl_receipt_wait(struct evq_call *call)
 				arg->deadline_ns, &entry);
 	if (ret)
 		return ret;
-	if (!entry)
+	if (!entry) {
+		memset(&arg->receipt, 0, sizeof(arg->receipt));
 		return evq_call_answer(call);
+	}
 	list_add(&entry->node, &entries);
 	arg->receipt = evq_receipt_seen(entry);
 	ret = evq_call_answer(call);
