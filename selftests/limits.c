@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * As many queues, subscriptions and registrations as FEATURES says, and not one
- * more: ENOSPC, until one goes.
+ * more: ENOSPC, until one goes. And what is largest of everything else works.
  */
 #include <sys/resource.h>
 
@@ -150,6 +150,131 @@ TEST_F(limits, records)
 	reader_gap(&r, EVQ_SCOPE_SUBSCRIPTION, EVQ_RECORDS_MAX + 1, SOME,
 		   EVQ_LOST_OVERFLOW, 100);
 	reader_settle(&r);
+}
+
+TEST_F(limits, lanes)
+{
+	int queue = queue_create_args(.capacity = 64,
+				      .nr_lanes = EVQ_LANES_MAX);
+	__u64 accepted[EVQ_LANES_MAX] = { 0 };
+	__u64 seqs[EVQ_LANES_MAX];
+	int sub, reached = 0;
+	struct reader r;
+
+	ASSERT_LE(0, queue);
+	sub = subscribe_all(queue);
+	register_for(sub, .match = EVQ_MATCH_ID, .id = 1,
+		     .nr_first_seqs = EVQ_LANES_MAX,
+		     .first_seqs_ptr = (uintptr_t)seqs);
+	reader_init(&r, sub);
+	for (int key = 0; key < 8 * EVQ_LANES_MAX; key++) {
+		ASSERT_EQ(1, submit_event(queue, .key = key));
+		accepted[reader_event(&r)->lane]++;
+	}
+	for (int i = 0; i < EVQ_LANES_MAX; i++) {
+		EXPECT_EQ(1, seqs[i]);
+		EXPECT_EQ(accepted[i], lane_info(queue, i).accepted);
+		reached += accepted[i] > 0;
+	}
+	/* Keys are spread: that most lanes are reached is a matter of course. */
+	EXPECT_LT(EVQ_LANES_MAX / 2, reached);
+	ASSERT_EQ(0, queue_drain(queue, 0));
+	reader_eof(&r);
+}
+
+TEST_F(limits, payload)
+{
+	int queue = queue_create(2, EVQ_PAYLOAD_MAX, 0);
+	char *data = malloc(EVQ_PAYLOAD_MAX);
+	struct evq_event_desc event = {
+		.data_ptr = (uintptr_t)data,
+		.data_len = EVQ_PAYLOAD_MAX,
+	};
+	const struct evq_event_record *record;
+	struct reader r;
+
+	ASSERT_NE(NULL, data);
+	payload_fill(data, EVQ_PAYLOAD_MAX, 1);
+	reader_init_size(&r, subscribe_all(queue), EVQ_PAYLOAD_MAX + 4096);
+	ASSERT_EQ(1, submit(queue, &event, 1, 0, 0));
+	record = reader_event(&r);
+	EXPECT_EQ(EVQ_PAYLOAD_MAX, record->data_len);
+	EXPECT_TRUE(payload_is(record_data(record), EVQ_PAYLOAD_MAX, 1));
+	event.data_len++;
+	EXPECT_EQ(-EMSGSIZE, submit(queue, &event, 1, 0, 0));
+	reader_settle(&r);
+}
+
+/* The largest set of receipts, all outstanding, then all ready */
+TEST_F(limits, receipts)
+{
+	static struct evq_event_desc events[EVQ_SUBMIT_MAX];
+	static struct evq_receipt got[4096];
+	int queue = queue_paused(EVQ_RECEIPTS_MAX + 1);
+	int receipts = receipts_create(queue, EVQ_RECEIPTS_MAX);
+	__u64 seq = 1;
+
+	ASSERT_LE(0, receipts);
+	for (__u32 n = 0; n < EVQ_RECEIPTS_MAX; n += EVQ_SUBMIT_MAX)
+		ASSERT_EQ(EVQ_SUBMIT_MAX,
+			  submit_tracked(queue, receipts, events,
+					 EVQ_SUBMIT_MAX, 0, 0));
+	EXPECT_EQ(EVQ_RECEIPTS_MAX, receipts_info(receipts).outstanding);
+	EXPECT_EQ(-EAGAIN, submit_tracked(queue, receipts, events, 1,
+					  EVQ_SUBMIT_NONBLOCK, 0));
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	receipts_settle(receipts);
+	EXPECT_EQ(EVQ_RECEIPTS_MAX, receipts_info(receipts).ready);
+	/* one that is in the middle */
+	EXPECT_EQ(0, receipt_wait(receipts, 0, EVQ_RECEIPTS_MAX / 2, 0, got));
+	while (seq <= EVQ_RECEIPTS_MAX) {
+		int nr = receipts_read(receipts, got, ARRAY_SIZE(got));
+
+		ASSERT_LT(0, nr);
+		for (int i = 0; i < nr; i++) {
+			seq += seq == EVQ_RECEIPTS_MAX / 2;
+			ASSERT_EQ(seq++, got[i].seq);
+		}
+	}
+	EXPECT_EQ(EVQ_RECEIPTS_MAX, receipts_info(receipts).read);
+}
+
+/* As much in hand as may be, acknowledged as many at a time as may be */
+TEST_F(limits, acks)
+{
+	static struct evq_event_desc events[EVQ_SUBMIT_MAX];
+	static struct evq_ack acks[EVQ_ACK_MAX];
+	enum { SOME = 4 * EVQ_ACK_MAX };
+	int queue = queue_running(EVQ_SUBMIT_MAX);
+	int sub = subscribe_args(queue, .flags = EVQ_SUBSCRIBE_ACK,
+				 .policy = EVQ_POLICY_DROP_NEWEST,
+				 .max_records = EVQ_RECORDS_MAX,
+				 .max_in_hand = SOME);
+	struct reader r;
+
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	for (int n = 0; n < SOME + EVQ_SUBMIT_MAX; n += EVQ_SUBMIT_MAX)
+		ASSERT_EQ(EVQ_SUBMIT_MAX,
+			  submit(queue, events, EVQ_SUBMIT_MAX, 0, 0));
+	queue_settle(queue);
+	reader_init(&r, sub);
+	for (int n = 0; n < SOME; n++) {
+		__u64 delivery = reader_event(&r)->delivery;
+
+		if (n < EVQ_ACK_MAX)
+			acks[n].delivery = delivery;
+	}
+	/* no more for now, though more is there */
+	EXPECT_EQ(SOME, subscription_info(sub).in_hand);
+	EXPECT_EQ(EVQ_SUBMIT_MAX, subscription_info(sub).queued);
+	reader_empty(&r);
+	ASSERT_EQ(EVQ_ACK_MAX, ack_many(sub, acks, EVQ_ACK_MAX));
+	EXPECT_EQ(EVQ_ACK_MAX, subscription_info(sub).delivered);
+	for (int n = 0; n < EVQ_SUBMIT_MAX; n++)
+		reader_event(&r);
+	EXPECT_EQ(SOME, subscription_info(sub).in_hand);
+	EXPECT_EQ(0, subscription_info(sub).queued);
 }
 
 TEST_HARNESS_MAIN
