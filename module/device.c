@@ -56,7 +56,7 @@ static struct evq_queue *evq_queue_of(struct device *dev)
 }
 
 /* A setting: a file to read and write. */
-#define EVQ_SETTING(_name, _bit, _type)							\
+#define EVQ_SETTING(_name, _bit)							\
 static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,		\
 			    char *buf)							\
 {											\
@@ -82,18 +82,18 @@ static ssize_t _name##_store(struct device *dev, struct device_attribute *attr,	
 }											\
 static DEVICE_ATTR_RW(_name)
 
-EVQ_SETTING(capacity, EVQ_SET_CAPACITY, u32);
-EVQ_SETTING(max_payload, EVQ_SET_MAX_PAYLOAD, u32);
-EVQ_SETTING(mode, EVQ_SET_MODE, u32);
-EVQ_SETTING(low_mark, EVQ_SET_LOW_MARK, u32);
-EVQ_SETTING(kernel_reserve, EVQ_SET_KERNEL_RESERVE, u32);
-EVQ_SETTING(open_level, EVQ_SET_OPEN_LEVEL, u32);
-EVQ_SETTING(user_share, EVQ_SET_USER_SHARE, u32);
-EVQ_SETTING(ack_timeout_ns, EVQ_SET_ACK_TIMEOUT, u64);
-EVQ_SETTING(gate_max_ns, EVQ_SET_GATE_MAX, u64);
-EVQ_SETTING(max_pinned, EVQ_SET_MAX_PINNED, u64);
-EVQ_SETTING(history_events, EVQ_SET_HISTORY, u64);
-EVQ_SETTING(history_bytes, EVQ_SET_HISTORY_BYTES, u64);
+EVQ_SETTING(capacity, EVQ_SET_CAPACITY);
+EVQ_SETTING(max_payload, EVQ_SET_MAX_PAYLOAD);
+EVQ_SETTING(mode, EVQ_SET_MODE);
+EVQ_SETTING(low_mark, EVQ_SET_LOW_MARK);
+EVQ_SETTING(kernel_reserve, EVQ_SET_KERNEL_RESERVE);
+EVQ_SETTING(open_level, EVQ_SET_OPEN_LEVEL);
+EVQ_SETTING(user_share, EVQ_SET_USER_SHARE);
+EVQ_SETTING(ack_timeout_ns, EVQ_SET_ACK_TIMEOUT);
+EVQ_SETTING(gate_max_ns, EVQ_SET_GATE_MAX);
+EVQ_SETTING(max_pinned, EVQ_SET_MAX_PINNED);
+EVQ_SETTING(history_events, EVQ_SET_HISTORY);
+EVQ_SETTING(history_bytes, EVQ_SET_HISTORY_BYTES);
 
 /* What is counted: a file to read. */
 #define EVQ_STATISTIC(_name, _field)							\

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * evq for other modules: submit events from any context, and have functions called for events.
+ * evq for other modules: submit events from any context, and have functions
+ * called for events.
  *
- * A producer has a pool of events of its own, allocated in advance. evq_emit() takes one, copies the payload in,
- * and puts it on a list of its lane without a lock; the lane's dispatcher, woken by an irq_work, takes it from there:
- * then it is accepted, and gets its number. So an emission never sleeps and never waits for a lock.
+ * A producer has a pool of events of its own, allocated in advance. evq_emit()
+ * takes one, copies the payload in, and puts it on a list of its lane without a
+ * lock; the lane's dispatcher, woken by an irq_work, takes it from there: then
+ * it is accepted, and gets its number. So an emission never sleeps and never
+ * waits for a lock.
  *
  *     evq_emit() -> pool -> lock-free list -> irq_work -> dispatcher -> lane -> index -> ...
  *
- * A listener is a registration whose callback is a function. It runs in the dispatcher of the event's lane, in the
- * order in which callbacks come, and may sleep; while it does, the lane waits.
+ * A listener is a registration whose callback is a function. It runs in the
+ * dispatcher of the event's lane, in the order in which callbacks come, and may
+ * sleep; while it does, the lane waits.
  *
- * Both hold a handle of the queue, as an open file does, so the queue does not drain while they exist; and they hold
- * evq.ko by using its symbols. A queue is meant by its name; NULL means the default queue.
+ * Both hold a handle of the queue, as an open file does, so the queue does not
+ * drain while they exist; and they hold evq.ko by using its symbols. A queue is
+ * meant by its name; NULL means the default queue.
  */
 #ifndef EVQ_H
 #define EVQ_H
@@ -89,7 +94,8 @@ struct evq_notice {
  * @data: as given to evq_listen()
  * @notice: the event
  *
- * Context: a kernel thread; may sleep, but holds up the lane. Must not call evq_unlisten() of itself.
+ * Context: a kernel thread; may sleep, but holds up the lane. Must not call
+ *	evq_unlisten() of itself.
  * Return: 0 or a negative errno, which is counted and traced, and hurts nobody else.
  */
 typedef int (*evq_listener_fn)(void *data, const struct evq_notice *notice);
@@ -97,7 +103,8 @@ typedef int (*evq_listener_fn)(void *data, const struct evq_notice *notice);
 /**
  * struct evq_listen - which events a listener wants
  * @match: as in struct evq_register, and so the rest
- * @order: order among listeners that are called for one event; those of equal order come in the order of evq_listen()
+ * @order: order among listeners that are called for one event; those of equal
+ *	order come in the order of evq_listen()
  * @id: exact id, with EVQ_MATCH_ID
  * @key: exact key, with EVQ_MATCH_KEY
  * @type: exact type, with EVQ_MATCH_TYPE

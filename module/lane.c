@@ -313,12 +313,10 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		while (!ret && !list_empty(&submission->events)) {
 			event = evq_submission_first(submission);
 			/* Who is refused for that neither waits nor makes others go. */
-			if (evq_identity_is_taken(event))
-				ret = -EEXIST;
-			else if (!evq_lane_admits(lane, event->priority, &garbage))
+			if (!evq_identity_is_taken(event) &&
+			    !evq_lane_admits(lane, event->priority, &garbage))
 				break;
-			else
-				ret = evq_lane_accept_first(lane, submission, now);
+			ret = evq_lane_accept_first(lane, submission, now);
 		}
 		if (ret || list_empty(&submission->events)) {
 			/* Done. */
@@ -512,15 +510,13 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsi
 	if (lane->waiting <= READ_ONCE(lane->settings->low_mark))
 		lane->choked = false;
 	more |= evq_lane_admit(lane, garbage);
-	if (lane->in_flight) {
+	if (lane->in_flight)
 		work = EVQ_WORK_EVENTS;
-	} else if (more) {
+	else if (more)
 		work = EVQ_WORK_MORE;
-	} else if (lane->state == EVQ_STATE_STOPPING && !lane->lines) {
+	else if (lane->state == EVQ_STATE_STOPPING && !lane->lines)
 		work = EVQ_WORK_STOP;
-	} else {
-		lane->idle = true;
-	}
+	lane->idle = work == EVQ_WORK_NONE;
 	writable = evq_lane_writable(lane);
 	loss = lane->loss;
 	memset(&lane->loss, 0, sizeof(lane->loss));

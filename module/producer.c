@@ -13,7 +13,7 @@
 #include "queue.h"
 
 /* Most events of a pool, and most bytes. */
-#define EVQ_POOL_MAX		(1U << 16)
+#define EVQ_POOL_MAX		65536
 #define EVQ_POOL_BYTES_MAX	(64UL << 20)
 
 /* Times that a free slot is looked for, if others take what was found. */
@@ -224,7 +224,8 @@ EXPORT_SYMBOL_GPL(evq_producer_destroy);
  * Events that one context emits one after the other, of equal key, are accepted in that order.
  *
  * Context: any but NMI; hard interrupts on PREEMPT_RT included. Takes no lock.
- * Return: 0, -ENOSPC (counted) if the pool is empty, -EINVAL, -EMSGSIZE, or
+ * Return: 0, -ENOSPC (counted) if the pool is empty, or others were quicker
+ *	several times, -EINVAL, -EMSGSIZE, or
  *	-EOPNOTSUPP in NMI.
  */
 int evq_emit(struct evq_producer *producer, const struct evq_emission *emission)

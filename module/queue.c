@@ -271,31 +271,26 @@ struct evq_lane *evq_queue_lane(struct evq_queue *queue, u64 key)
 }
 
 /* Take the fields of @to that @set names; the others have to be 0. */
-static int evq_settings_merge(struct evq_queue_settings *settings, u32 set,
-			      const struct evq_queue_settings *to)
+static bool evq_settings_merge(struct evq_queue_settings *settings, u32 set,
+			       const struct evq_queue_settings *to)
 {
-#define EVQ_MERGE(bit, field)				\
-	do {						\
-		if (set & (bit))			\
-			settings->field = to->field;	\
-		else if (to->field)			\
-			return -EINVAL;			\
-	} while (0)
+#define EVQ_MERGE(bit, field) \
+	(set & (bit) ? (settings->field = to->field, true) : !to->field)
 
-	EVQ_MERGE(EVQ_SET_CAPACITY, capacity);
-	EVQ_MERGE(EVQ_SET_MAX_PAYLOAD, max_payload);
-	EVQ_MERGE(EVQ_SET_MODE, mode);
-	EVQ_MERGE(EVQ_SET_LOW_MARK, low_mark);
-	EVQ_MERGE(EVQ_SET_KERNEL_RESERVE, kernel_reserve);
-	EVQ_MERGE(EVQ_SET_OPEN_LEVEL, open_level);
-	EVQ_MERGE(EVQ_SET_USER_SHARE, user_share);
-	EVQ_MERGE(EVQ_SET_HISTORY, history_events);
-	EVQ_MERGE(EVQ_SET_HISTORY_BYTES, history_bytes);
-	EVQ_MERGE(EVQ_SET_ACK_TIMEOUT, ack_timeout_ns);
-	EVQ_MERGE(EVQ_SET_GATE_MAX, gate_max_ns);
-	EVQ_MERGE(EVQ_SET_MAX_PINNED, max_pinned);
+	return EVQ_MERGE(EVQ_SET_CAPACITY, capacity) &&
+	       EVQ_MERGE(EVQ_SET_MAX_PAYLOAD, max_payload) &&
+	       EVQ_MERGE(EVQ_SET_MODE, mode) &&
+	       EVQ_MERGE(EVQ_SET_LOW_MARK, low_mark) &&
+	       EVQ_MERGE(EVQ_SET_KERNEL_RESERVE, kernel_reserve) &&
+	       EVQ_MERGE(EVQ_SET_OPEN_LEVEL, open_level) &&
+	       EVQ_MERGE(EVQ_SET_USER_SHARE, user_share) &&
+	       EVQ_MERGE(EVQ_SET_HISTORY, history_events) &&
+	       EVQ_MERGE(EVQ_SET_HISTORY_BYTES, history_bytes) &&
+	       EVQ_MERGE(EVQ_SET_ACK_TIMEOUT, ack_timeout_ns) &&
+	       EVQ_MERGE(EVQ_SET_GATE_MAX, gate_max_ns) &&
+	       EVQ_MERGE(EVQ_SET_MAX_PINNED, max_pinned) &&
+	       !to->reserved;
 #undef EVQ_MERGE
-	return to->reserved ? -EINVAL : 0;
 }
 
 static bool evq_settings_valid(const struct evq_queue_settings *settings)
@@ -340,21 +335,19 @@ static void evq_settings_write(struct evq_queue_settings *settings,
 int evq_queue_set(struct evq_queue *queue, u32 set, const struct evq_queue_settings *to)
 {
 	struct evq_queue_settings settings;
-	int ret;
+	bool valid;
 	u32 i;
 
 	if (!set || set & ~EVQ_SET_ALL)
 		return -EINVAL;
 	mutex_lock(&queue->mutex);
 	settings = queue->settings;
-	ret = evq_settings_merge(&settings, set, to);
-	if (!ret && !evq_settings_valid(&settings))
-		ret = -EINVAL;
-	if (!ret)
+	valid = evq_settings_merge(&settings, set, to) && evq_settings_valid(&settings);
+	if (valid)
 		evq_settings_write(&queue->settings, &settings);
 	mutex_unlock(&queue->mutex);
-	if (ret)
-		return ret;
+	if (!valid)
+		return -EINVAL;
 
 	for (i = 0; i < queue->nr_lanes; i++) {
 		evq_lane_reconsider(&queue->lanes[i]);

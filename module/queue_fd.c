@@ -562,6 +562,7 @@ put_file:
 static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subscribe *arg)
 {
 	bool ack = arg->flags & EVQ_SUBSCRIBE_ACK;
+	bool gates = arg->policy == EVQ_POLICY_GATE;
 
 	*limits = (struct evq_read_limits) {
 		.policy		= arg->policy,
@@ -579,7 +580,7 @@ static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subs
 	    (arg->flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE && !ack) ||
 	    (!ack && (arg->max_in_hand || arg->max_attempts)) ||
 	    arg->policy > EVQ_POLICY_GATE ||
-	    (arg->policy == EVQ_POLICY_GATE) != !!arg->gate_ns ||
+	    gates != !!arg->gate_ns ||
 	    limits->max_records > EVQ_RECORDS_MAX || limits->max_bytes > EVQ_BYTES_MAX ||
 	    limits->max_in_hand > EVQ_RECORDS_MAX || limits->max_attempts > EVQ_ATTEMPTS_MAX ||
 	    limits->wake_records > limits->max_records)

@@ -213,23 +213,15 @@ static struct evq_slot *evq_read_queue_use_slot(struct evq_read_queue *queue)
 }
 
 /* What a callback whose record was lost has failed with. */
-static u32 evq_cause_errno(enum evq_lost cause)
-{
-	switch (cause) {
-	case EVQ_LOST_NOMEM:
-		return ENOMEM;
-	case EVQ_LOST_UNREGISTERED:
-		return ENOENT;
-	case EVQ_LOST_COALESCED:
-		return ESTALE;
-	case EVQ_LOST_DISCONNECTED:
-		return ENOTCONN;
-	case EVQ_LOST_POISON:
-		return EBADMSG;
-	default:
-		return EOVERFLOW;
-	}
-}
+static const u32 evq_cause_errno[EVQ_NR_CAUSES] = {
+	[EVQ_LOST_OVERFLOW]	= EOVERFLOW,
+	[EVQ_LOST_NOMEM]	= ENOMEM,
+	[EVQ_LOST_UNREGISTERED]	= ENOENT,
+	[EVQ_LOST_COALESCED]	= ESTALE,
+	[EVQ_LOST_DISCONNECTED]	= ENOTCONN,
+	[EVQ_LOST_PINNED]	= EOVERFLOW,
+	[EVQ_LOST_POISON]	= EBADMSG,
+};
 
 /* The callback of a record has ended. */
 static bool evq_slot_settle(struct evq_read_queue *queue, const struct evq_slot *slot,
@@ -494,11 +486,10 @@ static void evq_read_queue_remove(struct evq_read_queue *queue, struct evq_slot 
 		queue->nr_staged--;
 		queue->staged_bytes -= slot->event->data_len;
 	}
-	if (slot->place == EVQ_PLACE_RETURNED) {
+	if (slot->place == EVQ_PLACE_RETURNED)
 		evq_read_queue_unreturn(queue, slot);
-	} else {
+	else
 		list_del(&slot->node);
-	}
 	if (slot->place == EVQ_PLACE_WAITING) {
 		key = slot->key;
 		slot->key = NULL;
@@ -524,7 +515,7 @@ static void evq_read_queue_lose(struct evq_read_queue *queue, struct evq_slot *s
 
 	lockdep_assert_held(&queue->lock);
 
-	evq_slot_settle(queue, slot, evq_cause_errno(cause), false, NULL);
+	evq_slot_settle(queue, slot, evq_cause_errno[cause], false, NULL);
 	evq_read_queue_uncount(queue, slot);
 	queue->bytes -= slot->event->data_len;
 	queue->lost[cause]++;
@@ -611,7 +602,7 @@ static void evq_read_queue_refuse(struct evq_read_queue *queue, struct evq_event
 				  struct evq_registration *registration, enum evq_lost cause)
 {
 	const struct evq_settlement settlement = {
-		.status		= evq_cause_errno(cause),
+		.status		= evq_cause_errno[cause],
 		.subscription	= queue->limits.number,
 		.registration	= registration->place.registration,
 	};
@@ -1118,14 +1109,15 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
  * evq_read_queue_ack() - a record is acknowledged
  * @queue: the queue; locked
  * @ack: the acknowledgment
+ * @chain: there is a chain that it can stop
  * @pid: who
  * @garbage: for its event
  *
  * Return: 0; -ENOENT if there never was such a delivery, -ESTALE if it is not
  *	in a reader's hands any more, or has timed out (then it is delivered).
  */
-int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, struct pid *pid,
-		       struct list_head *garbage)
+int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, bool chain,
+		       struct pid *pid, struct list_head *garbage)
 {
 	struct evq_slot *slot = xa_load(&queue->by_index, lower_32_bits(ack->delivery));
 	bool in_time;
@@ -1138,7 +1130,8 @@ int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, 
 		return -ESTALE;
 	list_del(&slot->node);
 	slot->reader->nr_held--;
-	in_time = evq_slot_settle(queue, slot, ack->status, ack->flags & EVQ_ACK_STOP, pid);
+	in_time = evq_slot_settle(queue, slot, ack->status, chain && ack->flags & EVQ_ACK_STOP,
+				  pid);
 	queue->delivered++;
 	evq_read_queue_finish(queue, slot, garbage);
 	return in_time ? 0 : -ESTALE;

@@ -793,21 +793,22 @@ int evq_subscription_take(struct evq_subscription *subscription, struct evq_read
 {
 	struct evq_read_queue *records = &subscription->records;
 	bool few, replay;
-	int ret;
+	int ret, failed;
 
 	for (;;) {
 		spin_lock(&records->lock);
 		ret = evq_read_queue_take(records, reader, hand, room);
 		*over = evq_subscription_is_over(subscription, reader);
 		few = records->nr_free < EVQ_SLOTS_LOW;
-		replay = !ret && records->replaying && list_empty(&records->staged);
+		/* A replay that is not over has something to read. */
+		replay = ret >= 0 && records->replaying && list_empty(&records->staged);
 		spin_unlock(&records->lock);
 		if (replay) {
 			mutex_lock(&subscription->replaying);
-			ret = evq_subscription_replay(subscription);
+			failed = evq_subscription_replay(subscription);
 			mutex_unlock(&subscription->replaying);
-			if (ret)
-				return ret;
+			if (ret || failed)
+				return ret ?: failed;
 			continue;
 		}
 		if (ret == -EAGAIN) {
@@ -901,6 +902,7 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 			 unsigned int n, unsigned int *taken)
 {
 	struct evq_read_queue *records = &subscription->records;
+	bool chain = READ_ONCE(subscription->queue->settings.mode) & EVQ_MODE_SEQUENTIAL;
 	struct pid *pid = task_tgid(current);
 	LIST_HEAD(garbage);
 	bool ends, more;
@@ -908,7 +910,7 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 
 	spin_lock(&records->lock);
 	for (*taken = 0; *taken < n; ++*taken) {
-		ret = evq_read_queue_ack(records, &acks[*taken], pid, &garbage);
+		ret = evq_read_queue_ack(records, &acks[*taken], chain, pid, &garbage);
 		if (ret)
 			break;
 	}

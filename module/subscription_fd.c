@@ -155,7 +155,8 @@ static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 		if (ret != -EAGAIN || nonblock)
 			break;
 		ret = wait_event_interruptible_exclusive(subscription->wait,
-				evq_subscription_poll(subscription, &file->reader));
+							 evq_subscription_poll(subscription,
+									       &file->reader));
 		if (ret)
 			break;
 		woken = true;
@@ -338,11 +339,11 @@ static long evq_subscription_fd_ioctl(struct file *file, unsigned int cmd, unsig
 
 static void evq_subscription_fd_show(struct seq_file *seq, struct file *file)
 {
+	struct evq_subscription_file *data = file->private_data;
 	struct evq_subscription_info info;
 	unsigned int cause;
 
-	evq_subscription_fill_info(((struct evq_subscription_file *)file->private_data)->subscription,
-				   &info);
+	evq_subscription_fill_info(data->subscription, &info);
 	seq_printf(seq, "evq-subscription:\t%llu\n", info.subscription);
 	seq_printf(seq, "evq-policy:\t%u\n", info.policy);
 	seq_printf(seq, "evq-flags:\t%#x\n", info.flags);

@@ -10,14 +10,7 @@
 
 #include <linux/tracepoint.h>
 
-/**
- * trace_evq_callback() - a listener has failed, or taken long
- * @fn: its function
- * @lane: number of the lane
- * @seq: sequence number of the event
- * @ret: what it returned
- * @ns: how long it took
- */
+/* A listener has failed, or taken long: what it returned, and for how many nanoseconds it ran. */
 TRACE_EVENT(evq_callback,
 	TP_PROTO(void *fn, u32 lane, u64 seq, int ret, u64 ns),
 	TP_ARGS(fn, lane, seq, ret, ns),

@@ -212,7 +212,7 @@ int evq_share_charge(struct evq_share *share, size_t bytes)
 	if (ret)
 		goto uncharge_event;
 	ret = -EDQUOT;
-	if (atomic_inc_return(&share->waiting) > (most ?: INT_MAX) && !evq_privileged())
+	if ((u32)atomic_inc_return(&share->waiting) > (most ?: U32_MAX) && !evq_privileged())
 		goto leave;
 	if (atomic64_add_return(bytes, &evq_waiting_bytes) > total - total / EVQ_RESERVE_PART &&
 	    (atomic64_read(&evq_waiting_bytes) > total || !evq_privileged()))

@@ -961,7 +961,8 @@ struct evq_ack_many {
  *
  * The records of retained events that match come first, in the order of their
  * dispatch, lane after lane, flagged EVQ_RECORD_REPLAYED; then those of events
- * dispatched since, without gap or double. They are looked up as they are read, so they take no room in
+ * dispatched since, without gap or double. They are looked up as they are read,
+ * so they take no room in
  * the read queue; where the history moves on meanwhile, a gap says so, EVQ_LOST_HISTORY.
  */
 #define EVQ_REGISTER_REPLAY	(1U << 0)
