@@ -36,7 +36,7 @@ static inline bool evq_sleep_until(u64 deadline_ns)
  * Return: 0, -ETIMEDOUT, or -ERESTARTSYS (-EINTR if killable).
  */
 #define evq_wait_until(wq, state, deadline_ns, condition)			\
-({										\
+	({									\
 	DEFINE_WAIT(__wait);							\
 	const u64 __deadline = (deadline_ns);					\
 	int __ret = 0;								\
@@ -56,6 +56,6 @@ static inline bool evq_sleep_until(u64 deadline_ns)
 	}									\
 	finish_wait(wq, &__wait);						\
 	__ret;									\
-})
+	})
 
 #endif /* EVQ_DEADLINE_H */

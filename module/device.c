@@ -57,17 +57,17 @@ static struct evq_queue *evq_queue_of(struct device *dev)
 
 /* A setting: a file to read and write. */
 #define EVQ_SETTING(_name, _bit)							\
-static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,		\
+	static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 			    char *buf)							\
-{											\
+	{	\
 	u64 value = READ_ONCE(evq_queue_of(dev)->settings._name);			\
 											\
 	return sysfs_emit(buf, "%llu\n", value);					\
-}											\
+	}	\
 											\
-static ssize_t _name##_store(struct device *dev, struct device_attribute *attr,		\
+	static ssize_t _name##_store(struct device *dev, struct device_attribute *attr,	\
 			     const char *buf, size_t len)				\
-{											\
+	{	\
 	struct evq_queue_settings to = {};						\
 	u64 value;									\
 	int ret = kstrtou64(buf, 0, &value);						\
@@ -79,8 +79,8 @@ static ssize_t _name##_store(struct device *dev, struct device_attribute *attr,	
 		return -EINVAL;								\
 	ret = evq_queue_set(evq_queue_of(dev), _bit, &to);				\
 	return ret ?: len;								\
-}											\
-static DEVICE_ATTR_RW(_name)
+	}	\
+	static DEVICE_ATTR_RW(_name)
 
 EVQ_SETTING(capacity, EVQ_SET_CAPACITY);
 EVQ_SETTING(max_payload, EVQ_SET_MAX_PAYLOAD);
@@ -97,15 +97,15 @@ EVQ_SETTING(history_bytes, EVQ_SET_HISTORY_BYTES);
 
 /* What is counted: a file to read. */
 #define EVQ_STATISTIC(_name, _field)							\
-static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,		\
+	static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 			    char *buf)							\
-{											\
+	{	\
 	struct evq_queue_info info;							\
 											\
 	evq_queue_fill_info(evq_queue_of(dev), &info);					\
 	return sysfs_emit(buf, "%llu\n", (u64)info._field);				\
-}											\
-static DEVICE_ATTR_RO(_name)
+	}	\
+	static DEVICE_ATTR_RO(_name)
 
 EVQ_STATISTIC(lanes, nr_lanes);
 EVQ_STATISTIC(subscriptions, nr_subscriptions);
@@ -122,13 +122,13 @@ EVQ_STATISTIC(refused, refused);
 
 /* Likewise, of listeners. */
 #define EVQ_COUNTER(_name)								\
-static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,		\
+	static ssize_t _name##_show(struct device *dev, struct device_attribute *attr,	\
 			    char *buf)							\
-{											\
+	{	\
 	return sysfs_emit(buf, "%lld\n",						\
 			  (s64)atomic64_read(&evq_queue_of(dev)->_name));		\
-}											\
-static DEVICE_ATTR_RO(_name)
+	}	\
+	static DEVICE_ATTR_RO(_name)
 
 EVQ_COUNTER(callbacks_called);
 EVQ_COUNTER(callbacks_failed);
@@ -136,7 +136,7 @@ EVQ_COUNTER(callbacks_slow);
 
 static ssize_t state_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	static const char * const names[] = {
+	static const char *const names[] = {
 		[EVQ_STATE_RUNNING]	= "running",
 		[EVQ_STATE_PAUSED]	= "paused",
 		[EVQ_STATE_STOPPING]	= "stopping",

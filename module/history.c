@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/limits.h>
-
 #include "event.h"
 #include "history.h"
 #include "identity.h"
@@ -85,16 +83,16 @@ bool evq_history_trim(struct evq_history *history, u64 max_events, u64 max_bytes
 	struct evq_event *event;
 	unsigned int n;
 
-	for (n = 0; history->count > max_events ||
-	     (history->count && history->bytes > (max_bytes ?: U64_MAX)); n++) {
-		if (n == EVQ_BATCH)
-			return true;
+	for (n = 0; n < EVQ_BATCH; n++) {
+		if (history->count <= max_events &&
+		    (!max_bytes || history->bytes <= max_bytes))
+			return false;
 		event = evq_history_first(history);
 		history->first_position = event->position + 1;
 		history->last_left = max(history->last_left, event->seq);
 		evq_history_remove(history, event, true, garbage);
 	}
-	return false;
+	return true;
 }
 
 /**

@@ -203,7 +203,8 @@ void evq_listener_call(struct evq_listener *listener, struct evq_event *event)
 				    listener->queue->name, listener->fn, event->lane,
 				    div_u64(ns, NSEC_PER_USEC));
 	evq_listener_count(listener, ret, ns, slow);
-	settlement.status = ret < 0 && ret >= -EVQ_STATUS_MAX ? -ret : ret ? EIO : 0;
+	if (ret)
+		settlement.status = ret < 0 && ret >= -EVQ_STATUS_MAX ? -ret : EIO;
 	evq_event_settle(event, generation, &settlement);
 
 	rcu_read_lock();

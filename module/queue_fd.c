@@ -564,7 +564,7 @@ static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subs
 	bool ack = arg->flags & EVQ_SUBSCRIBE_ACK;
 	bool gates = arg->policy == EVQ_POLICY_GATE;
 
-	*limits = (struct evq_read_limits) {
+	*limits = (struct evq_read_limits){
 		.policy		= arg->policy,
 		.flags		= arg->flags,
 		.max_records	= arg->max_records ?: EVQ_RECORDS_DEFAULT,

@@ -606,10 +606,11 @@ static void evq_read_queue_refuse(struct evq_read_queue *queue, struct evq_event
 		.subscription	= queue->limits.number,
 		.registration	= registration->place.registration,
 	};
+	u32 generation;
 
 	evq_read_queue_miss(queue, event, cause);
-	evq_event_settle(event, evq_event_open(event, settlement.subscription,
-					       settlement.registration), &settlement);
+	generation = evq_event_open(event, settlement.subscription, settlement.registration);
+	evq_event_settle(event, generation, &settlement);
 }
 
 /**
@@ -1109,15 +1110,14 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
  * evq_read_queue_ack() - a record is acknowledged
  * @queue: the queue; locked
  * @ack: the acknowledgment
- * @chain: there is a chain that it can stop
  * @pid: who
  * @garbage: for its event
  *
  * Return: 0; -ENOENT if there never was such a delivery, -ESTALE if it is not
  *	in a reader's hands any more, or has timed out (then it is delivered).
  */
-int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, bool chain,
-		       struct pid *pid, struct list_head *garbage)
+int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, struct pid *pid,
+		       struct list_head *garbage)
 {
 	struct evq_slot *slot = xa_load(&queue->by_index, lower_32_bits(ack->delivery));
 	bool in_time;
@@ -1130,8 +1130,7 @@ int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, 
 		return -ESTALE;
 	list_del(&slot->node);
 	slot->reader->nr_held--;
-	in_time = evq_slot_settle(queue, slot, ack->status, chain && ack->flags & EVQ_ACK_STOP,
-				  pid);
+	in_time = evq_slot_settle(queue, slot, ack->status, ack->flags & EVQ_ACK_STOP, pid);
 	queue->delivered++;
 	evq_read_queue_finish(queue, slot, garbage);
 	return in_time ? 0 : -ESTALE;

@@ -312,8 +312,8 @@ void evq_read_queue_consume(struct evq_read_queue *queue, struct evq_slot *slot,
 void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot,
 			     struct evq_registration *registration, bool delivered,
 			     struct list_head *garbage);
-int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, bool chain,
-		       struct pid *pid, struct list_head *garbage);
+int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, struct pid *pid,
+		       struct list_head *garbage);
 bool evq_read_queue_clear(struct evq_read_queue *queue, struct list_head *garbage);
 
 size_t evq_slot_size(const struct evq_slot *slot);

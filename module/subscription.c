@@ -876,8 +876,9 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 	}
 	list_for_each_entry_safe_reverse(slot, next, unread, node) {
 		list_del(&slot->node);
-		registration = slot->event ?
-			       evq_subscription_registration(subscription, slot) : NULL;
+		registration = NULL;
+		if (slot->event)
+			registration = evq_subscription_registration(subscription, slot);
 		evq_read_queue_put_back(records, slot, registration, false, &garbage);
 	}
 	ends = evq_subscription_ends(subscription);
@@ -902,7 +903,6 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 			 unsigned int n, unsigned int *taken)
 {
 	struct evq_read_queue *records = &subscription->records;
-	bool chain = READ_ONCE(subscription->queue->settings.mode) & EVQ_MODE_SEQUENTIAL;
 	struct pid *pid = task_tgid(current);
 	LIST_HEAD(garbage);
 	bool ends, more;
@@ -910,7 +910,7 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 
 	spin_lock(&records->lock);
 	for (*taken = 0; *taken < n; ++*taken) {
-		ret = evq_read_queue_ack(records, &acks[*taken], chain, pid, &garbage);
+		ret = evq_read_queue_ack(records, &acks[*taken], pid, &garbage);
 		if (ret)
 			break;
 	}

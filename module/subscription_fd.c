@@ -117,7 +117,7 @@ static ssize_t evq_read_now(struct evq_subscription_file *file, struct iov_iter 
 		if (n <= 0 && bytes)
 			return bytes;
 		if (!n)
-			return over < 0 ? over : over ? 0 : -EAGAIN;
+			return over > 0 ? 0 : over ?: -EAGAIN;
 		if (n < 0)
 			return n;
 		list_for_each_entry_safe(slot, next, &unread, node) {
@@ -303,14 +303,14 @@ static int evq_ioctl_ack(struct evq_call *call)
 	struct evq_ack acks[EVQ_ACK_BATCH];
 	unsigned int n, taken;
 	int ret, copied;
-	u32 flags;
+	u32 flags = 0;
 
 	if (arg->flags || !arg->nr_acks || arg->nr_acks > EVQ_ACK_MAX ||
 	    arg->ack_size < sizeof(struct evq_ack) || arg->ack_size > 4096 || arg->ack_size % 8)
 		return -EINVAL;
 	/* Other queues have no chain to stop. */
-	flags = READ_ONCE(subscription->queue->settings.mode) & EVQ_MODE_SEQUENTIAL ?
-		EVQ_ACK_STOP : 0;
+	if (READ_ONCE(subscription->queue->settings.mode) & EVQ_MODE_SEQUENTIAL)
+		flags = EVQ_ACK_STOP;
 	arg->nr_taken = 0;
 	do {
 		copied = evq_ack_copy(arg, flags, acks, &n);
