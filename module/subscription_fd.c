@@ -117,7 +117,7 @@ static ssize_t evq_read_now(struct evq_subscription_file *file, struct iov_iter 
 		if (n <= 0 && bytes)
 			return bytes;
 		if (!n)
-			return over > 0 ? 0 : over ?: -EAGAIN;
+			return over ? min(over, 0) : -EAGAIN;
 		if (n < 0)
 			return n;
 		list_for_each_entry_safe(slot, next, &unread, node) {
