@@ -1331,7 +1331,8 @@ TEST_F(lib, callbacks_return_the_status)
 		int result, status;
 	} cases[] = {
 		{ 0, 0 }, { EIO, EIO }, { -EIO, EIO }, { 1, 1 }, { 4095, 4095 }, { -4095, 4095 },
-		{ 4096, EIO }, { -4096, EIO }, { INT_MAX & ~EVQ_RETURN_LATER, EIO }, { INT_MIN, EIO },
+		{ 4096, EIO }, { -4096, EIO }, { INT_MIN, EIO },
+		{ INT_MAX & ~EVQ_RETURN_LATER, EIO },
 		{ EVQ_RETURN_STOP, 0 }, { EVQ_RETURN_STOP | EPERM, EPERM },
 	};
 	struct evq_subscription *sub = subscribe_ack(self->queue, 0);

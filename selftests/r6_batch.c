@@ -141,7 +141,11 @@ static int set_capacity(struct evq_queue *queue, uint32_t capacity)
 TEST_F(batch, scenario)
 {
 	self->batch = batch_create(self->queue, .size = 10);
-	add_next(self->batch, &self->next_id, 25);
+	add_next(self->batch, &self->next_id, 10);
+	/* Full, so handed over: it does not take the next to find that out. */
+	EXPECT_EQ(1, calls.submits);
+	EXPECT_EQ(0, batch_info(self->batch).waiting);
+	add_next(self->batch, &self->next_id, 15);
 	EXPECT_EQ(2, calls.submits);
 	EXPECT_EQ(5, batch_info(self->batch).waiting);
 	EXPECT_EQ(20, queue_info(self->fd).accepted);

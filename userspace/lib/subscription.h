@@ -94,7 +94,7 @@ static inline bool in_own_dispatch(const struct evq_subscription *subscription)
 	return subscription->dispatching && pthread_equal(subscription->dispatcher, pthread_self());
 }
 
-/** evq__subscription_free() - take a reader out of the list and free it; its fd is closed */
+/** evq__subscription_free() - take a reader whose fd is closed out of the list, and free it */
 void evq__subscription_free(struct evq_subscription *subscription);
 
 /** evq__flush_acks() - tell the kernel what was acknowledged; by the dispatcher, without the lock */
