@@ -235,7 +235,8 @@ test_usage_of_subscriptions()
 
 test_no_queue()
 {
-	status 1 evq stat --queue nowhere && says "/dev/evq-nowhere.*is the module loaded" &&
+	status 1 evq stat --queue nowhere && says "/dev/evq-nowhere: no such queue: evq list shows" &&
+		status 1 evq stat --queue /dev/evq-nowhere && says "/dev/evq-nowhere.*is the module loaded" &&
 		status 1 evq stat --queue /dev/null && says "not an evq queue"
 }
 
