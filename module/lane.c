@@ -46,6 +46,7 @@ void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
 	lane->next_seq = 1;
 	evq_history_init(&lane->history);
 	init_llist_head(&lane->emitted);
+	INIT_LIST_HEAD(&lane->pooled);
 	INIT_LIST_HEAD(&lane->incoming);
 	init_irq_work(&lane->rouse, evq_lane_rouse_work);
 }
@@ -358,13 +359,39 @@ void evq_lane_emit(struct evq_lane *lane, struct llist_node *node)
 		irq_work_queue(&lane->rouse);
 }
 
-/* What was emitted becomes events as others are, in the dispatcher's own list. */
+/*
+ * How many more events from the kernel to take out of their pools: as many as there is room for,
+ * and one to wait for room. The others stay, so that the pools are what bounds them.
+ */
+static unsigned int evq_lane_prospects(const struct evq_lane *lane)
+{
+	u32 capacity = READ_ONCE(lane->settings->capacity);
+
+	lockdep_assert_held(&lane->lock);
+
+	if (!list_empty(&lane->incoming))
+		return 0;
+	if (!evq_lane_accepts(lane) || evq_lane_setting_mode(lane) & EVQ_MODE_EVICT)
+		return EVQ_BATCH;
+	return lane->waiting < capacity ? min_t(u64, capacity - lane->waiting, EVQ_BATCH) : 1;
+}
+
+/* What was emitted becomes events as others are, in the dispatcher's own lists. */
 static void evq_lane_absorb(struct evq_lane *lane)
 {
 	struct llist_node *emitted = llist_reverse_order(llist_del_all(&lane->emitted));
 	struct evq_event *event, *next;
+	unsigned int n;
 
-	llist_for_each_entry_safe(event, next, emitted, emitted) {
+	llist_for_each_entry_safe(event, next, emitted, emitted)
+		list_add_tail(&event->node, &lane->pooled);
+
+	spin_lock(&lane->lock);
+	n = evq_lane_prospects(lane);
+	spin_unlock(&lane->lock);
+	while (n-- && !list_empty(&lane->pooled)) {
+		event = list_first_entry(&lane->pooled, struct evq_event, node);
+		list_del(&event->node);
 		event = evq_pool_detach(event);
 		list_add_tail(&event->node, &lane->incoming);
 		cond_resched();
@@ -395,7 +422,8 @@ static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *ga
 			evq_event_put(event, garbage);
 		}
 	}
-	return !list_empty(&lane->incoming);
+	return !list_empty(&lane->incoming) ||
+	       (!list_empty(&lane->pooled) && evq_lane_prospects(lane));
 }
 
 /* The next event: the highest level's oldest. */
@@ -503,10 +531,11 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsi
 
 	spin_lock(&lane->lock);
 	was_writable = evq_lane_writable(lane);
-	more = evq_lane_accept_incoming(lane, garbage);
+	evq_lane_accept_incoming(lane, garbage);
 	if (lane->state == EVQ_STATE_RUNNING || lane->state == EVQ_STATE_STOPPING)
 		for (n = 0; n < max && lane->busy; n++)
 			evq_lane_pop(lane, batch);
+	more = evq_lane_accept_incoming(lane, garbage);
 	if (lane->waiting <= READ_ONCE(lane->settings->low_mark))
 		lane->choked = false;
 	more |= evq_lane_admit(lane, garbage);
@@ -535,13 +564,11 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsi
  * Before evq_lane_take(), which accepts it.
  *
  * Context: the dispatcher's kthread, running.
- * Return: whether there is anything to accept.
  */
-bool evq_lane_absorb_emitted(struct evq_lane *lane)
+void evq_lane_absorb_emitted(struct evq_lane *lane)
 {
-	if (!llist_empty(&lane->emitted))
+	if (!llist_empty(&lane->emitted) || !list_empty(&lane->pooled))
 		evq_lane_absorb(lane);
-	return !list_empty(&lane->incoming);
 }
 
 /**
@@ -837,6 +864,7 @@ void evq_lane_destroy(struct evq_lane *lane)
 
 	irq_work_sync(&lane->rouse);
 	evq_lane_absorb_emitted(lane);
+	list_splice_init(&lane->pooled, &lane->incoming);
 	list_for_each_entry_safe(event, next, &lane->incoming, node) {
 		list_del(&event->node);
 		evq_event_put(event, &garbage);

@@ -136,7 +136,9 @@ struct evq_cover {
  * @total_aborted: likewise
  * @emitted: what producers in the kernel have emitted, newest first; no lock
  * @refused: of these, not accepted, as the lane was stopped; written by the dispatcher
- * @incoming: the dispatcher's own: what it took from @emitted, oldest first
+ * @pooled: the dispatcher's own: what it took from @emitted, oldest first
+ * @incoming: the dispatcher's own: of these, what is out of its pool, to be accepted next;
+ *	EVQ_BATCH at most
  * @rouse: wakes the dispatcher from any context
  *
  * Lock order: @lock is taken inside the index's lock. Inside it only the locks
@@ -176,6 +178,7 @@ struct evq_lane {
 
 	struct llist_head	emitted;
 	u64			refused;
+	struct list_head	pooled;
 	struct list_head	incoming;
 	struct irq_work		rouse;
 };
@@ -201,7 +204,7 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		    bool nonblock, u64 deadline_ns);
 void evq_lane_emit(struct evq_lane *lane, struct llist_node *node);
 
-bool evq_lane_absorb_emitted(struct evq_lane *lane);
+void evq_lane_absorb_emitted(struct evq_lane *lane);
 enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsigned int max,
 			    struct list_head *garbage);
 void evq_lane_done(struct evq_lane *lane);

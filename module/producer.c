@@ -242,6 +242,7 @@ int evq_emit(struct evq_producer *producer, const struct evq_emission *emission)
 	event = evq_pool_take(pool);
 	if (!event) {
 		atomic64_inc(&pool->no_slot);
+		atomic64_inc(&producer->queue->no_slot);
 		return -ENOSPC;
 	}
 	evq_event_init(event, producer->queue, emission->data_len);

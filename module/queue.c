@@ -404,6 +404,7 @@ void evq_queue_fill_info(struct evq_queue *queue, struct evq_queue_info *info)
 	info->nr_lanes = queue->nr_lanes;
 	info->nr_subscriptions = READ_ONCE(queue->nr_subscriptions);
 	info->pinned = atomic64_read(&queue->pinned);
+	info->refused = atomic64_read(&queue->no_slot);
 	for (i = 0; i < queue->nr_lanes; i++) {
 		evq_queue_fill_lane_info(queue, i, &lane);
 		if (!i)
@@ -732,7 +733,7 @@ int evq_queue_start(struct evq_queue *queue)
 			cond_resched();
 		}
 	}
-	WRITE_ONCE(queue->state, EVQ_STATE_RUNNING);
+	queue->state = EVQ_STATE_RUNNING;
 	for (i = 0; i < queue->nr_lanes; i++)
 		evq_lane_start(&queue->lanes[i]);
 unlock:
@@ -770,7 +771,7 @@ int evq_queue_pause(struct evq_queue *queue)
 	if (queue->state == EVQ_STATE_STOPPING || queue->state == EVQ_STATE_STOPPED) {
 		ret = -ESHUTDOWN;
 	} else {
-		WRITE_ONCE(queue->state, EVQ_STATE_PAUSED);
+		queue->state = EVQ_STATE_PAUSED;
 		for (i = 0; i < queue->nr_lanes; i++)
 			evq_lane_pause(&queue->lanes[i]);
 	}
@@ -809,7 +810,7 @@ u64 evq_queue_stop(struct evq_queue *queue, bool discard)
 		begins = queue->state != EVQ_STATE_STOPPING;
 		if (discard)
 			WRITE_ONCE(queue->aborting, true);
-		WRITE_ONCE(queue->state, EVQ_STATE_STOPPING);
+		queue->state = EVQ_STATE_STOPPING;
 		for (i = 0; (begins || discard) && i < queue->nr_lanes; i++)
 			evq_lane_stop(&queue->lanes[i], discard);
 	}
@@ -854,7 +855,7 @@ void evq_queue_complete_stop(struct evq_queue *queue, struct evq_lane *lane)
 	}
 	/* After that, so that who waited for the stop finds it complete. */
 	if (last) {
-		WRITE_ONCE(queue->state, EVQ_STATE_STOPPED);
+		queue->state = EVQ_STATE_STOPPED;
 		WRITE_ONCE(queue->stops, queue->stops + 1);
 	}
 	mutex_unlock(&queue->mutex);

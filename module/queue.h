@@ -70,6 +70,7 @@ struct evq_user;
  * @callbacks_called: calls of listeners
  * @callbacks_failed: of these, with an error
  * @callbacks_slow: of these, that took long
+ * @no_slot: events that producers in the kernel could not emit, as their pool was empty
  * @wait: told when the queue stops, when a lane has nothing in flight, and when
  *	one has room again. Poll entries are gone before the queue: each belongs
  *	to an open file, and an open file holds the queue
@@ -102,6 +103,7 @@ struct evq_queue {
 	atomic64_t		callbacks_called;
 	atomic64_t		callbacks_failed;
 	atomic64_t		callbacks_slow;
+	atomic64_t		no_slot;
 	wait_queue_head_t	wait;
 	wait_queue_head_t	settled;
 
