@@ -120,7 +120,7 @@ static void __exit evq_hrtimer_exit(void)
 	evq_producer_get_stats(producer, &stats);
 	pr_info("fired %llu, emitted %llu, no room in the pool for %llu, refused by a stopped queue %llu\n",
 		fired, stats.emitted, stats.no_slot, stats.refused);
-	/* What was emitted gets to the queue before this returns. */
+	/* What was emitted goes its way without us. */
 	evq_producer_destroy(producer);
 }
 

@@ -163,7 +163,7 @@ static void __exit evq_netdev_exit(void)
 	/* To remove a notifier, the kernel tells it that all devices go. They stay. */
 	WRITE_ONCE(leaving, true);
 	unregister_netdevice_notifier(&evq_netdev_notifier);
-	/* Nobody emits any more. What was emitted gets to the queue before this returns. */
+	/* Nobody emits any more. What was emitted goes its way without us. */
 	evq_producer_destroy(producer);
 }
 
