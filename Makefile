@@ -12,6 +12,8 @@ DESTDIR	?=
 build	:= $(CURDIR)/build
 # The running kernel, unless K says which: what install is about.
 running	= $(if $(filter file,$(origin K)),local,$(K))
+# Only if it was asked for: make has one of its own.
+compiler = $(if $(filter command%,$(origin CC)),CC=$(CC))
 source	= $(shell scripts/kernel source | sed 's/^source=//')
 
 MAKEFLAGS += --no-print-directory
@@ -36,7 +38,11 @@ setup:
 
 .PHONY: module
 module: setup ## Build build/K/evq.ko; CC=clang for clang's opinion (6.1)
-	$(quiet)scripts/module $(K) $(if $(filter command%,$(origin CC)),CC=$(CC))
+	$(quiet)scripts/module $(K) $(compiler)
+
+.PHONY: samples
+samples: setup ## Build the modules that use evq.ko: samples, and those for tests
+	$(quiet)scripts/module $(K) --in module/samples --in selftests/kernel $(compiler)
 
 .PHONY: userspace
 userspace: setup ## Build libevq and the evq command in build/userspace
@@ -52,7 +58,7 @@ demo: module userspace ## Boot a virtual machine and show evq at work
 	@scripts/vm --kernel $(K) -- scripts/demo
 
 .PHONY: check
-check: module selftests ## Run the tests in a virtual machine
+check: module samples selftests ## Run the tests in a virtual machine
 	@scripts/check --kernel $(K) $(if $(V),--verbose) $(if $(T),--only '$(T)')
 
 .PHONY: shell

@@ -304,8 +304,8 @@ static void register_all(struct subscriber *subscriber, uint32_t flags)
 }
 
 /**
- * struct acks - acknowledgments of what is being printed
- * @array: the acknowledgments
+ * struct acks - acknowledgements of what is being printed
+ * @array: the acknowledgements
  * @nr: how many
  * @room: for how many there is memory
  */
