@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Loading and unloading: the module cannot go while anyone holds one of its
- * descriptors, of whatever kind, and goes at once when nobody does, also when
- * others open and close all the time. It is left loaded, with the parameters
- * that it had.
+ * Promise 14: the module cannot go while anyone holds one of its descriptors, of
+ * whatever kind, and goes at once when nobody does, whatever was left undone, in
+ * whichever order it was closed, and also when others open and close all the time.
+ * It is left loaded, with the parameters that it had.
  *
  * EVQ_KO says where evq.ko is; without it, it is looked for where it is built
  * and where it is installed.
@@ -18,6 +18,7 @@
 
 #include "evq_harness.h"
 
+#define NAME "unload"
 #define TIMES 50
 #define OPENERS 2
 #define CYCLES 8 /* of each opener, each time */
@@ -107,7 +108,7 @@ static int insert(const char *path, const char *params)
 FIXTURE(unload)
 {
 	char path[PATH_MAX];
-	char params[1024];
+	char params[4096];
 };
 
 FIXTURE_SETUP(unload)
@@ -133,40 +134,59 @@ static void not_now(void)
 	CHECK(!access("/sys/module/evq", F_OK));
 }
 
+/* One descriptor of every kind */
+enum kind {
+	DEVICE_FD,
+	DEFAULT_SUB,
+	DEFAULT_HANDLE,
+	QUEUE,
+	HANDLE,
+	SUB,
+	READER,
+	RECEIPTS,
+	NAMED,
+	NAMED_SUB,
+	NAMED_NODE,
+	KINDS
+};
+
+static void open_all(int *fds)
+{
+	fds[DEVICE_FD] = device_open(O_RDWR);
+	fds[DEFAULT_SUB] = subscribe(fds[DEVICE_FD], 0, 0, 0);
+	fds[DEFAULT_HANDLE] = queue_handle(fds[DEVICE_FD], EVQ_RIGHT_SUBMIT);
+	fds[QUEUE] = queue_create_args(.capacity = 64, .nr_lanes = 2);
+	fds[HANDLE] = queue_handle(fds[QUEUE], EVQ_RIGHT_SUBMIT);
+	fds[SUB] = subscribe_args(fds[QUEUE], .flags = EVQ_SUBSCRIBE_ACK);
+	register_for(fds[SUB], .match = 0);
+	fds[READER] = reader_create(fds[SUB]);
+	fds[RECEIPTS] = receipts_create(fds[QUEUE], 0);
+	fds[NAMED] = queue_create_named(NAME, .capacity = 64);
+	fds[NAMED_SUB] = subscribe_all(fds[NAMED]);
+	fds[NAMED_NODE] = queue_open(NAME, O_RDWR);
+	for (int i = 0; i < KINDS; i++)
+		CHECK(fds[i] >= 0);
+}
+
 TEST_F(unload, not_while_a_descriptor_is_open)
 {
-	enum {
-		DEVICE_FD,
-		DEFAULT_SUB,
-		DEFAULT_HANDLE,
-		QUEUE,
-		HANDLE,
-		SUB,
-		KINDS
-	};
-
 	for (int kind = 0; kind < KINDS; kind++) {
-		int fds[KINDS], fd;
+		int fds[KINDS];
 
-		fds[DEVICE_FD] = device_open(O_RDWR);
-		fds[DEFAULT_SUB] = subscribe(fds[DEVICE_FD], 0, 0, 0);
-		fds[DEFAULT_HANDLE] =
-			queue_handle(fds[DEVICE_FD], EVQ_RIGHT_SUBMIT);
-		fds[QUEUE] = queue_running(1);
-		fds[HANDLE] = queue_handle(fds[QUEUE], EVQ_RIGHT_SUBMIT);
-		fds[SUB] = subscribe_all(fds[QUEUE]);
-		fd = fds[kind];
+		open_all(fds);
 		for (int i = 0; i < KINDS; i++)
 			if (i != kind)
 				close(fds[i]);
 		not_now();
 		/* it still works, as nothing has happened */
-		CHECK_EQ(0, call(fd, EVQ_IOC_FEATURES,
+		CHECK_EQ(0, call(fds[kind], EVQ_IOC_FEATURES,
 				 &(struct evq_features){ 0 }));
-		close(fd);
+		close(fds[kind]);
 		ASSERT_EQ(0, delete_module())
 		TH_LOG("kind %d", kind);
 		ASSERT_NE(0, access(DEVICE, F_OK));
+		ASSERT_NE(0, access(DEVICE "-" NAME, F_OK));
+		ASSERT_NE(0, access("/sys/class/evq", F_OK));
 		ASSERT_EQ(0, insert(self->path, self->params));
 	}
 }
@@ -207,6 +227,131 @@ TEST_F(unload, with_everything_left_undone)
 	}
 }
 
+/* Events in every state there is */
+static void make_work(const int *fds)
+{
+	struct evq_event_desc event = { 0 };
+	char buf[256];
+
+	CHECK_EQ(0, queue_settings(fds[QUEUE], EVQ_SET_HISTORY,
+				   .history_events = 10));
+	for (int i = 0; i < 20; i++) {
+		event.key = i;
+		event.id = 1 + i;
+		CHECK_EQ(1, submit_tracked(fds[QUEUE], fds[RECEIPTS], &event, 1,
+					   0, 0));
+	}
+	/* in hand, queued */
+	CHECK(read_records(fds[READER], buf, sizeof(buf)) > 0);
+	CHECK(read_records(fds[SUB], buf, sizeof(buf)) > 0);
+	/* a replay that was not read */
+	register_for(fds[SUB], .flags = EVQ_REGISTER_REPLAY);
+	submit_ids(fds[NAMED], 1, 10);
+	CHECK_EQ(0, queue_control(fds[NAMED], EVQ_CONTROL_PAUSE));
+	submit_ids(fds[NAMED], 11, 10);
+	submit_ids(fds[DEVICE_FD], 1, 10);
+}
+
+/* The orders in which all can go, a few of them, from the same numbers each time */
+TEST_F(unload, in_any_order)
+{
+	for (int round = 0; round < 25; round++) {
+		int fds[KINDS], order[KINDS];
+		__u32 destroy = random_below(2 * KINDS);
+		bool gone = false;
+
+		open_all(fds);
+		make_work(fds);
+		for (int i = 0; i < KINDS; i++) {
+			int k = random_below(i + 1);
+
+			order[i] = order[k];
+			order[k] = i;
+		}
+		for (__u32 i = 0; i < KINDS; i++) {
+			if (i == destroy) {
+				ASSERT_EQ(0, queue_destroy(NAME));
+				gone = true;
+			}
+			if (i == KINDS - 1)
+				not_now();
+			close(fds[order[i]]);
+		}
+		EXPECT_EQ(gone, !!access(DEVICE "-" NAME, F_OK));
+		ASSERT_EQ(0, delete_module());
+		ASSERT_NE(0, access(DEVICE "-" NAME, F_OK));
+		ASSERT_EQ(0, insert(self->path, self->params));
+	}
+}
+
+/* A named queue does not need anyone who has it open, but it holds nobody up. */
+TEST_F(unload, named_queues_go_with_it)
+{
+	char text[32];
+	int file, fd;
+
+	for (int i = 0; i < 10; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "u%d", i);
+		fd = queue_create_named(name, .flags = EVQ_QUEUE_PAUSED);
+		ASSERT_LE(0, fd);
+		submit_ids(fd, 1, i);
+		close(fd);
+	}
+	/* a file of sysfs is no descriptor of the module's */
+	file = open("/sys/class/evq/u3/waiting", O_RDONLY);
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, delete_module());
+	EXPECT_EQ(-1, read(file, text, sizeof(text)));
+	EXPECT_EQ(ENODEV, errno);
+	close(file);
+	ASSERT_EQ(0, insert(self->path, self->params));
+	EXPECT_EQ(-ENOENT, queue_open("u3", O_RDWR));
+	/* the names are free */
+	fd = queue_create_named("u3", .capacity = 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, queue_info(fd).accepted);
+	close(fd);
+	EXPECT_EQ(0, queue_destroy("u3"));
+}
+
+/* A lane that is held for longer than anyone lives */
+TEST_F(unload, while_a_lane_is_held)
+{
+	const __u32 set = EVQ_SET_MODE | EVQ_SET_ACK_TIMEOUT;
+	const __u64 for_ever = INT64_MAX;
+
+	for (int i = 0; i < 4; i++) {
+		int queue = queue_running(64), subs[2];
+
+		if (i < 2) {
+			ASSERT_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX,
+						    .gate_max_ns = for_ever));
+			subs[0] = subscribe_args(queue,
+						 .policy = EVQ_POLICY_GATE,
+						 .max_records = 1,
+						 .gate_ns = for_ever);
+		} else {
+			ASSERT_EQ(0, queue_settings(queue, set,
+						    .mode = EVQ_MODE_SEQUENTIAL,
+						    .ack_timeout_ns = for_ever));
+			subs[0] = subscribe_args(queue,
+						 .flags = EVQ_SUBSCRIBE_ACK);
+		}
+		ASSERT_LE(0, subs[0]);
+		register_for(subs[0], .match = 0);
+		subs[1] = subscribe_all(queue);
+		submit_ids(queue, 1, 5);
+		UNTIL(subscription_info(subs[0]).queued == 1);
+		close(i % 2 ? queue : subs[0]);
+		close(subs[1]);
+		close(i % 2 ? subs[0] : queue);
+		ASSERT_EQ(0, delete_module());
+		ASSERT_EQ(0, insert(self->path, self->params));
+	}
+}
+
 struct openers {
 	/* one for each, to tell it to begin */
 	int pipes[OPENERS][2];
@@ -219,31 +364,60 @@ struct opener {
 	int number;
 };
 
+/* A queue for this cycle: anonymous, or named, which may exist already. */
+static int some_queue(int device, int i)
+{
+	struct evq_queue_create create = {
+		.capacity = 4,
+		.nr_lanes = 1 + i % 2,
+	};
+	int ret;
+
+	if (i % 4 == 0)
+		memcpy(create.name, NAME, sizeof(NAME));
+	ret = call(device, EVQ_IOC_QUEUE_CREATE, &create);
+	if (!ret)
+		return create.out_fd;
+	/* the other one was first */
+	CHECK_EQ(-EEXIST, ret);
+	memset(create.name, 0, sizeof(create.name));
+	CHECK_EQ(0, call(device, EVQ_IOC_QUEUE_CREATE, &create));
+	return create.out_fd;
+}
+
 /* Says whether there was a device to open. */
 static bool open_and_close(struct openers *all, int i)
 {
-	struct evq_queue_create create = { .capacity = 4 };
-	struct evq_subscribe subscribe = { 0 };
-	struct evq_register reg = { 0 };
+	struct evq_queue_destroy destroy = { .name = NAME };
 	int device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	int queue, sub, reader, receipts, ret;
 
 	if (device < 0) {
 		CHECK(errno == ENOENT || errno == ENXIO || errno == ENODEV);
 		return false;
 	}
 	atomic_fetch_add(&all->opened, 1);
-	CHECK_EQ(0, call(device, EVQ_IOC_QUEUE_CREATE, &create));
-	if (i % 2)
-		close(device);
-	CHECK_EQ(0, call(create.out_fd, EVQ_IOC_SUBSCRIBE, &subscribe));
-	CHECK_EQ(0, call(subscribe.out_fd, EVQ_IOC_REGISTER, &reg));
-	submit_ids(create.out_fd, 1, 2);
-	close(i % 3 ? create.out_fd : subscribe.out_fd);
-	if (!(i % 2)) {
-		try_event(device, .id = 1);
-		close(device);
+	queue = some_queue(device, i);
+	sub = subscribe_args(queue, .flags = i % 3 ? EVQ_SUBSCRIBE_ACK : 0);
+	CHECK(sub >= 0);
+	reader = reader_create(sub);
+	receipts = receipts_create(queue, 4);
+	CHECK(reader >= 0 && receipts >= 0);
+	CHECK_EQ(0, call(sub, EVQ_IOC_REGISTER, &(struct evq_register){ 0 }));
+	/* another one may have destroyed it by now, if it has a name */
+	ret = track_event(queue, receipts, .id = 1);
+	CHECK(ret == 1 || ret == -ESHUTDOWN);
+	close(i % 3 ? queue : sub);
+	close(i % 5 ? reader : receipts);
+	if (i % 4 == 0) {
+		ret = call(device, EVQ_IOC_QUEUE_DESTROY, &destroy);
+		CHECK(ret == 0 || ret == -ENOENT);
 	}
-	close(i % 3 ? subscribe.out_fd : create.out_fd);
+	if (!(i % 2))
+		try_event(device, .id = 1);
+	close(device);
+	close(i % 5 ? receipts : reader);
+	close(i % 3 ? sub : queue);
 	return true;
 }
 
