@@ -191,6 +191,13 @@ static void evq_dispatcher_trim(struct evq_lane *lane)
 			      READ_ONCE(settings->history_bytes));
 }
 
+/* One by one where an event can be held up, so that what waits can be overtaken, or aborted. */
+static unsigned int evq_dispatcher_at_once(const struct evq_queue_settings *settings)
+{
+	return READ_ONCE(settings->mode) & EVQ_MODE_SEQUENTIAL ||
+	       READ_ONCE(settings->gate_max_ns) ? 1 : EVQ_BATCH;
+}
+
 static int evq_dispatcher(void *data)
 {
 	struct evq_lane *lane = data;
@@ -201,8 +208,7 @@ static int evq_dispatcher(void *data)
 
 	for (;;) {
 		evq_lane_absorb_emitted(lane);
-		/* One by one, so that what waits can still be overtaken, or aborted. */
-		max = READ_ONCE(lane->settings->mode) & EVQ_MODE_SEQUENTIAL ? 1 : EVQ_BATCH;
+		max = evq_dispatcher_at_once(lane->settings);
 		/* Before the lane notes that we sleep: who reads that may wake us at once. */
 		set_current_state(TASK_IDLE);
 		if (kthread_should_stop())
