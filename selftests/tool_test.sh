@@ -39,8 +39,10 @@ tidy()
 	wait 2>/dev/null
 	rm -rf "${dir:?}"/*
 	chmod 660 /dev/evq
+	[ ! -e /dev/evq-tool ] || evq destroy tool
 	evq ctl start
-	evq ctl set --capacity 1024 --max-payload 4096
+	evq ctl set --capacity 1024 --max-payload 4096 --sequential off --evict off --low-mark 0 --kernel-reserve 0 \
+		--open-level 63 --user-share 0 --history 0 --history-bytes 0 --ack-timeout 0 --gate-max 0 --max-pinned 0
 }
 trap 'tidy; rm -rf "$dir"' EXIT
 
@@ -235,7 +237,8 @@ test_usage_of_subscriptions()
 
 test_no_queue()
 {
-	status 1 evq stat --queue nowhere && says "/dev/evq-nowhere.*is the module loaded" &&
+	status 1 evq stat --queue nowhere && says "/dev/evq-nowhere: no such queue: evq list shows" &&
+		status 1 evq stat --queue /dev/evq-nowhere && says "/dev/evq-nowhere.*is the module loaded" &&
 		status 1 evq stat --queue /dev/null && says "not an evq queue"
 }
 
@@ -555,6 +558,287 @@ test_udevd_is_missing()
 {
 	[ ! -e /run/udev/control ] || return 0
 	status 1 evq pub --uevents=udev && says "udevd is not running"
+}
+
+test_lanes()
+{
+	local pid
+	status 0 evq pub 1 && status 0 evq stat --lanes --json || return 1
+	pid=$(perl -MJSON::PP -ne 'my $l = decode_json($_)->{queue}{each_lane}; print $l->[0]{pid} if @$l == 1' out)
+	is evq/default:0 "$(cat "/proc/$pid/comm")" && status 0 evq stat --lanes &&
+		is 1 "$(grep -c "^ *0 running *$pid " out)"
+}
+
+# What is set is set, and nothing else.
+test_settings()
+{
+	status 0 evq ctl set --low-mark 5 --kernel-reserve 6 --open-level 40 --user-share 7 --history 8 \
+		--history-bytes 9 --ack-timeout 10s --gate-max 11ms --max-pinned 12 --evict on &&
+		status 0 evq stat --json &&
+		is "5|6|40|7|8|9|10000000000|11000000|12" "$(json "$(printf 'queue.%s ' low_mark kernel_reserve \
+			open_level user_share history_events history_bytes ack_timeout_ns gate_max_ns max_pinned)" out)" &&
+		status 0 evq ctl set --sequential on && status 0 evq ctl set --history-bytes 99 &&
+		status 0 evq stat && grep -q ', evict, sequential$' out && status 0 evq ctl set --evict off &&
+		status 0 evq stat --json && is "8|99" "$(json "queue.history_events queue.history_bytes" out)" &&
+		grep -q '"mode":\["sequential"\]' out &&
+		status 1 evq ctl set --ack-timeout 0 && says "--sequential needs --ack-timeout" &&
+		status 1 evq ctl set --kernel-reserve 1024 && says "--kernel-reserve is below --capacity"
+}
+
+# dispatched [ARGUMENT...]: returns when nothing waits.
+dispatched()
+{
+	until evq stat --json "$@" | grep -q '"waiting":0,'; do :; done
+}
+
+# halt: the subscriber that was started last is stopped, and does not read.
+halt()
+{
+	kill -STOP "$subscriber" || return 1
+	until grep -q '^State:.*T' "/proc/$subscriber/status"; do :; done
+}
+
+test_history()
+{
+	status 0 evq ctl set --history 3 && status 0 evq pub 1 2 3 4 5 && dispatched || return 1
+	status 0 evq sub --replay --count 3 && is "3 replayed: 4 replayed: 5" "$(sed 's/.* pid=[0-9]*//; s/^ //' out |
+		sed '1s/replayed: //' | paste -sd ' ')" &&
+		listen a --replay --json && status 0 evq pub 6 && finish &&
+		is '3|1 4|1 5|1 6|0' "$(json 'text replayed' a.out | paste -sd ' ')"
+}
+
+test_unique()
+{
+	status 0 evq ctl set --history 10 && status 0 evq pub --id 7 --unique a &&
+		status 3 evq pub --id 7 --unique a && says "id is pending or in the history" &&
+		status 0 evq pub --id 8 --unique a && status 0 evq pub --id 7 again && dispatched &&
+		status 0 evq forget 7 && is 2 "$(cat out)" && status 0 evq pub --id 7 --unique a
+}
+
+test_state_of_an_id()
+{
+	status 0 evq ctl set --history 10 && listen a && halt && evq ctl pause && status 0 evq pub --id 9 x &&
+		status 0 evq stat --id 9 && is 1 "$(grep -c '^id 9: pending, #[0-9]* of lane 0, callbacks 1, ' out)" &&
+		evq ctl start && dispatched && status 0 evq stat --json --id 9 &&
+		is "dispatched|1|0|0|1" "$(json 'status callbacks completed failed events' out)" || return 1
+	kill -CONT "$subscriber"
+	finish && status 0 evq stat --json --id 9 && is "complete|1|1|0" "$(json 'status callbacks completed failed' out)" &&
+		status 1 evq stat --id 10 && says "--history"
+}
+
+test_forget()
+{
+	status 0 evq ctl set --history 10 && status 0 evq pub --id 1 a b && status 0 evq pub --id 2 c d e && dispatched &&
+		status 0 evq forget 1 && is 2 "$(cat out)" && status 1 evq forget 1 && says "no event with this id" &&
+		status 0 evq forget --all && is 3 "$(cat out)" && status 0 evq forget --all && is 0 "$(cat out)"
+}
+
+test_coalesce()
+{
+	listen a --policy coalesce && halt && status 0 evq pub -k 1 a && status 0 evq pub -k 2 b &&
+		status 0 evq pub -k 1 c && dispatched && kill -CONT "$subscriber" && finish &&
+		is "b c" "$(grep -v ^gap a.out | sed 's/^[^:]*: //' | paste -sd ' ')" && is 1 "$(grep -c 'coalesced 1$' a.out)" &&
+		grep -q "lost 1 (coalesced 1); printed 2" a.err
+}
+
+test_disconnect()
+{
+	listen a --policy disconnect --records 2 && halt && status 0 evq pub 1 2 3 4 5 && dispatched || return 1
+	kill -CONT "$subscriber"
+	wait "$subscriber"
+	is 1 "$?" && is "1 2" "$(grep -v ^gap a.out | sed 's/^[^:]*: //' | paste -sd ' ')" &&
+		is 1 "$(grep -c '^gap.*disconnected' a.out)" && grep -q "is disconnected" a.err &&
+		grep -q "= delivered 2 .*(disconnected [123])" a.err
+}
+
+test_gate()
+{
+	status 1 evq sub --policy gate --gate 1s && says "evq ctl set --gate-max allows it" &&
+		status 0 evq ctl set --gate-max 100s && status 1 evq sub --policy gate --gate 101s &&
+		says "evq ctl set --gate-max allows it" &&
+		listen a --policy gate --gate 100s --records 2 && halt && status 0 evq pub 1 2 3 4 5 || return 1
+	# The third waits for room, and the last ones for the third.
+	until grep -qs '^evq-queued:.*2$' "/proc/$subscriber/fdinfo/"*; do :; done
+	kill -CONT "$subscriber"
+	finish && is "1 2 3 4 5" "$(payloads a | paste -sd ' ')" && grep -q "lost 0;" a.err
+}
+
+test_evict()
+{
+	listen a --json && evq ctl pause && status 0 evq ctl set --capacity 3 --evict on &&
+		seq 5 | status 0 evq pub --nonblock -p 5 && status 3 evq pub --nonblock -p 4 x && says "queue is full" &&
+		evq ctl start && finish && is "3 4 5" "$(grep '"event"' a.out | json text | paste -sd ' ')" &&
+		is "queue|2" "$(grep '"gap"' a.out | json 'scope lost.evicted')"
+}
+
+test_ack()
+{
+	listen a --ack && status 0 evq pub 1 2 3 && finish && is "1 2 3" "$(payloads a | paste -sd ' ')" &&
+		grep -q "matched 3 = delivered 3 + queued 0 + in_hand 0 + lost 0; printed 3" a.err &&
+		listen a --ack --count 2 --json && status 0 evq pub 1 2 3 && wait "$subscriber" &&
+		is "2|0|2" "$(json 'printed unprinted delivered' a.err)"
+}
+
+# A command gets the event, and its exit status counts; one that a signal ends has failed.
+test_exec()
+{
+	# shellcheck disable=SC2016 # for the command
+	listen a type=1 type=2 --json --exec 'echo "$EVQ_TYPE $EVQ_KEY $EVQ_PRIORITY $EVQ_ID $EVQ_ATTEMPT $EVQ_FILTER $(cat)"
+		case $EVQ_ID in 3) exit 5;; 4) kill -9 $$;; esac' &&
+		status 0 evq pub -t 1 -k 16 -p 9 -i 1 "one two" && status 0 evq pub -t 2 -i 2 "" && status 0 evq pub -t 1 -i 3 c &&
+		status 0 evq pub -t 1 -i 4 d && finish &&
+		is "1 16 9 1 1 type=1 one two|2 0 0 2 1 type=2 |1 0 0 3 1 type=1 c|1 0 0 4 1 type=1 d" \
+			"$(paste -sd '|' a.out)" && is "4|2|0|4" "$(json 'ran failed late delivered' a.err)"
+}
+
+# Two at a time: each waits for the other.
+test_workers()
+{
+	mkfifo meet
+	# shellcheck disable=SC2016
+	listen a --workers 2 --exec 'if [ "$(cat)" = a ]; then echo met >meet; else cat meet; fi' && status 0 evq pub a b &&
+		finish && is met "$(cat a.out)" && grep -q "ran 2, 0 failed" a.err
+}
+
+# Of a key there is one at a time, in order.
+test_key_exclusive()
+{
+	local i
+	# shellcheck disable=SC2016
+	listen a --workers 3 --key-exclusive --exec 'mkdir "lock$EVQ_KEY" || echo overlap; cat >>"log$EVQ_KEY"
+		rmdir "lock$EVQ_KEY"' || return 1
+	for i in 0 1 2 3 4; do
+		printf '%s\n' "$i" | evq pub -k 1 && printf '%s\n' "$i" | evq pub -k 2 || return 1
+	done 2>err
+	finish && is "" "$(cat a.out)" && is "01234 01234" "$(cat log1) $(cat log2)"
+}
+
+# What runs when a signal comes ends in order; nothing else begins.
+test_signal_while_a_command_runs()
+{
+	mkfifo begin go
+	listen a --exec 'echo >begin; read -r _ <go' && status 0 evq pub a b && read -r _ <begin || return 1
+	kill -TERM "$subscriber"
+	echo >go
+	wait "$subscriber"
+	is 0 "$?" && grep -q "matched 2 = delivered 1 + queued 1 .*; ran 1, 0 failed" a.err
+}
+
+test_wake()
+{
+	listen a --wake 3 && status 0 evq pub 1 2 && dispatched && is "" "$(cat a.out)" && status 0 evq pub 3 || return 1
+	until [ "$(wc -l <a.out)" = 3 ]; do :; done
+	# The end does not wait.
+	status 0 evq pub 4 && finish && is "1 2 3 4" "$(payloads a | paste -sd ' ')"
+}
+
+test_receipts()
+{
+	status 0 evq pub --track nobody && is 1 "$(grep -c '^event 1 #[0-9]*: callbacks 0, completed 0, failed 0$' out)" &&
+		is "" "$(cat err)" && listen a && listen b --exec '! grep -q bad' &&
+		status 0 evq pub --track good && is 1 "$(grep -c ': callbacks 2, completed 2, failed 0$' out)" &&
+		status 5 evq pub --track good bad && says "2 submitted, 0 refused, 1 failed, 0 outstanding" &&
+		is "event 2 : callbacks 2, completed 1, failed 1: EPERM by subscription , registration , pid " \
+			"$(grep EPERM out | sed 's/#[0-9]*//; s/\(subscription\|registration\|pid\) [0-9]*/\1 /g')" &&
+		status 5 evq pub --track --json --id 7 bad &&
+		is "receipt|1|7|1|EPERM|2|1|1|0|$subscriber" \
+			"$(json 'record event id status error callbacks completed failed stopped pid' out)"
+}
+
+# More than there is room for.
+test_many_receipts()
+{
+	listen a --ack --records 65536 && seq 3000 | status 0 evq pub --track --json && finish &&
+		is "$(seq 3000 | cksum)" "$(json event out | sort -n | cksum)" && is "0 1" "$(json 'status callbacks' out | sort -u |
+			tr '|' ' ')" && says "3000 submitted, 0 refused, 0 failed, 0 outstanding"
+}
+
+# What can become of an event whose subscriber does not answer.
+test_receipts_of_failures()
+{
+	listen a --ack && halt && status 5 evq pub --track=50ms x && says "1 submitted, 0 refused, 0 failed, 1 outstanding" &&
+		is "" "$(cat out)" || return 1
+	evq pub --track y >out 2>err &
+	publisher=$!
+	until evq stat --json | grep -q '"waiting":0,.*"dispatched":'; do :; done
+	kill -9 "$subscriber"
+	wait "$publisher"
+	is 5 "$?" && grep -q 'callbacks [01]' out || return 1
+	listen a --ack && halt && status 0 evq ctl set --ack-timeout 10ms && status 5 evq pub --track z &&
+		is 1 "$(grep -c 'failed 1: ETIMEDOUT by' out)" && evq ctl pause || return 1
+	evq pub --track a >out 2>err &
+	publisher=$!
+	until evq stat --json | grep -q '"waiting":1,'; do :; done
+	evq ctl abort
+	wait "$publisher"
+	is 5 "$?" && is 1 "$(grep -c 'callbacks 0, completed 0, failed 0: ECANCELED$' out)" && evq ctl start
+}
+
+# One after the other, and the first can end the event's way.
+test_sequential()
+{
+	local first
+	# shellcheck disable=SC2016
+	status 0 evq ctl set --ack-timeout 100s --sequential on &&
+		listen a --stop 77 --exec 'read -r line; echo "first $line" >>log; [ "$line" != mine ] || exit 77' || return 1
+	first=$subscriber
+	# shellcheck disable=SC2016
+	listen b --exec 'echo "then $(cat)" >>log' && status 0 evq pub --track yours && status 0 evq pub --track mine &&
+		is 1 "$(grep -c ': callbacks 1, completed 1, failed 0, stopped by subscription' out)" &&
+		status 0 evq pub --track other && finish && wait "$first" &&
+		is "first yours|then yours|first mine|first other|then other" "$(paste -sd '|' log)" &&
+		grep -q "lost 1 (chain 1); ran 2" b.err
+}
+
+# as_nobody COMMAND...: as a user without capabilities.
+as_nobody()
+{
+	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all "$@"
+}
+
+test_limits_of_a_user()
+{
+	command -v setpriv >/dev/null || return 0
+	chmod 666 /dev/evq
+	evq ctl pause && status 0 evq ctl set --user-share 2 --open-level 40 &&
+		status 3 as_nobody "$(command -v evq)" pub 1 2 3 && says "2 submitted, 1 refused" && says "as a user may have" &&
+		status 0 evq pub 1 2 3 && status 3 as_nobody "$(command -v evq)" pub -p 41 x && says "above the queue's open_level" &&
+		status 0 evq pub -p 41 x && evq ctl start
+}
+
+test_named_queue()
+{
+	status 0 evq create --lanes 3 --mode 0640 --owner 65534 --group 65533 --capacity 7 --history 5 tool &&
+		is "640 65534 65533" "$(stat -c '%a %u %g' /dev/evq-tool)" &&
+		status 1 evq create tool && says "there is a queue of that name" &&
+		status 0 evq list && grep -q '^tool  *running  *3  *0  *7 ' out && grep -q '^default ' out &&
+		status 0 evq list --json && is "/dev/evq-tool|running|3|7" "$(grep '"name":"tool"' out |
+			json 'node state lanes capacity')" &&
+		listen a -q tool && status 0 evq pub -q tool -k 1 one && status 0 evq pub --queue tool -k 1 two &&
+		dispatched -q tool && status 0 evq stat -q tool --lanes && grep -q '^/dev/evq-tool: running' out &&
+		is 3 "$(grep -c '^ *[0-2] running ' out)" && status 0 evq destroy tool && [ ! -e /dev/evq-tool ] || return 1
+	# What it had accepted is delivered, and then it ends.
+	wait "$subscriber"
+	is 0 "$?" && is "one two" "$(payloads a | paste -sd ' ')" && is 2 "$(grep -c ' lane=[0-2] ' a.out)" &&
+		status 1 evq destroy tool && says "no queue of that name" && status 1 evq stat -q tool && says "/dev/evq-tool: no such"
+}
+
+# One that does not get what was asked for is not there.
+test_named_queue_refused()
+{
+	status 1 evq create --sequential on tool && says "cannot create tool: .*--ack-timeout" && [ ! -e /dev/evq-tool ] &&
+		status 1 evq create default && says "there is a queue of that name" || return 1
+	command -v setpriv >/dev/null || return 0
+	chmod 666 /dev/evq
+	status 1 as_nobody "$(command -v evq)" create tool && says "takes CAP_SYS_ADMIN" &&
+		status 1 as_nobody "$(command -v evq)" destroy tool && says "takes CAP_SYS_ADMIN"
+}
+
+test_named_queue_paused()
+{
+	status 0 evq create --paused tool && status 0 evq pub -q tool x && status 0 evq stat --json -q tool &&
+		is "paused|1" "$(json 'queue.state queue.waiting' out)" && status 0 evq ctl -q tool drain &&
+		status 0 evq destroy tool
 }
 
 tests=$(declare -F | sed -n 's/^declare -f test_//p')

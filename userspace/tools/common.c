@@ -212,13 +212,20 @@ const char *error_name(uint32_t error)
 	return number;
 }
 
+static const char *open_reason(const char *name, int error)
+{
+	/* Where there is the default queue it is not for want of the module. */
+	if (error == ENOENT && name && !strchr(name, '/') && !access("/dev/evq", F_OK))
+		return "no such queue: evq list shows those that there are, evq create makes one";
+	return evq_strerror(EVQ_OPERATION_OPEN, error);
+}
+
 struct evq_queue *open_queue(const char *name, uint32_t rights)
 {
 	struct evq_queue *queue = evq_queue_open(name, rights);
 
 	if (!queue) {
-		complain("cannot open %s: %s", queue_title(name),
-			 evq_strerror(EVQ_OPERATION_OPEN, errno));
+		complain("cannot open %s: %s", queue_title(name), open_reason(name, errno));
 		exit(STATUS_ERROR);
 	}
 	return queue;

@@ -63,7 +63,8 @@ static const struct setting {
 	{ "--open-level", 0, EVQ_SET_OPEN_LEVEL, NUMBER_32, 0, EVQ_LEVELS - 1, FIELD(open_level) },
 	{ "--user-share", 0, EVQ_SET_USER_SHARE, NUMBER_32, 0, UINT32_MAX, FIELD(user_share) },
 	{ "--history", 0, EVQ_SET_HISTORY, NUMBER_64, 0, EVQ_HISTORY_MAX, FIELD(history_events) },
-	{ "--history-bytes", 0, EVQ_SET_HISTORY_BYTES, NUMBER_64, 0, UINT64_MAX, FIELD(history_bytes) },
+	{ "--history-bytes", 0, EVQ_SET_HISTORY_BYTES, NUMBER_64, 0, UINT64_MAX,
+	  FIELD(history_bytes) },
 	{ "--ack-timeout", 0, EVQ_SET_ACK_TIMEOUT, DURATION, 0, 0, FIELD(ack_timeout_ns) },
 	{ "--gate-max", 0, EVQ_SET_GATE_MAX, DURATION, 0, 0, FIELD(gate_max_ns) },
 	{ "--max-pinned", 0, EVQ_SET_MAX_PINNED, NUMBER_64, 0, UINT64_MAX, FIELD(max_pinned) },
@@ -132,10 +133,6 @@ static void take(struct settings *settings, const struct setting *setting, const
 	} else {
 		memcpy(field, &number, sizeof(number));
 	}
-	if (setting->field == FIELD(history_events))
-		settings->history_given = true;
-	if (setting->field == FIELD(history_bytes))
-		settings->history_bytes_given = true;
 }
 
 bool settings_take(struct settings *settings, int option, const char *argument)
@@ -160,10 +157,6 @@ int settings_apply(const struct settings *settings, struct evq_queue *queue)
 		return -1;
 	if (settings->set & EVQ_SET_MODE)
 		to.mode |= info.settings.mode & ~settings->mode_given;
-	if (settings->set & EVQ_SET_HISTORY && !settings->history_given)
-		to.history_events = info.settings.history_events;
-	if (settings->set & EVQ_SET_HISTORY && !settings->history_bytes_given)
-		to.history_bytes = info.settings.history_bytes;
 	return evq_queue_set(queue, settings->set, &to, sizeof(to));
 }
 

@@ -13,15 +13,11 @@
  * struct settings - what the command line asks for
  * @set: bits of enum evq_set: what it says anything about
  * @mode_given: bits of the mode that it says something about
- * @history_given: it says how many events
- * @history_bytes_given: it says how many bytes
  * @to: the values
  */
 struct settings {
 	uint32_t set;
 	uint32_t mode_given;
-	bool history_given;
-	bool history_bytes_given;
 	struct evq_queue_settings to;
 };
 
@@ -37,8 +33,8 @@ bool settings_take(struct settings *settings, int option, const char *argument);
 /**
  * settings_apply() - change them
  *
- * The kernel takes both numbers of the history at once, and all of the mode:
- * what the command line leaves open stays as it is.
+ * The kernel takes all of the mode at once: what the command line leaves open of
+ * it stays as it is.
  *
  * Return: 0, or -1 with errno.
  */

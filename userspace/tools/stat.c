@@ -244,7 +244,7 @@ static void fill_kernel(struct report *report, const struct evq_features *featur
 		{ "lanes_max", "lanes", features->lanes_max },
 		{ "history_max", "events", features->history_max },
 		{ "receipts_max", "receipts", features->receipts_max },
-		{ "ack_max", "acknowledgements in one call", features->ack_max },
+		{ "ack_max", "acknowledgments in one call", features->ack_max },
 	};
 
 	memcpy(report->kernel, all, sizeof(all));

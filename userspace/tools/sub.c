@@ -304,8 +304,8 @@ static void register_all(struct subscriber *subscriber, uint32_t flags)
 }
 
 /**
- * struct acks - acknowledgements of what is being printed
- * @array: the acknowledgements
+ * struct acks - acknowledgments of what is being printed
+ * @array: the acknowledgments
  * @nr: how many
  * @room: for how many there is memory
  */

@@ -63,7 +63,7 @@ struct reader {
  * @gaps: gaps written
  * @ran: commands that ended
  * @failed: of these, with another status than 0, or that could not be run
- * @late: acknowledgements that were refused, as the record is lost or timed out
+ * @late: acknowledgments that were refused, as the record is lost or timed out
  */
 struct subscriber {
 	struct evq_subscription *subscription;
