@@ -97,7 +97,7 @@ static inline bool in_own_dispatch(const struct evq_subscription *subscription)
 /** evq__subscription_free() - take a reader whose fd is closed out of the list, and free it */
 void evq__subscription_free(struct evq_subscription *subscription);
 
-/** evq__flush_acks() - tell the kernel what was acknowledged; by the dispatcher, without the lock */
+/** evq__flush_acks() - tell the kernel what was acknowledged; by the dispatcher, unlocked */
 void evq__flush_acks(struct evq_subscription *subscription);
 
 #endif /* LIBEVQ_SUBSCRIPTION_H */
