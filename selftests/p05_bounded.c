@@ -719,7 +719,7 @@ TEST_F(bounded, memory_cgroup)
 	act->queue = self->queue;
 	status = child_wait(child_start(in_cgroup, act));
 	EXPECT_EQ(0, status);
-	EXPECT_LT(LIMIT / EVQ_PAYLOAD_DEFAULT / 4, act->nr);
+	EXPECT_LT(LIMIT / EVQ_PAYLOAD_DEFAULT / 16, act->nr);
 	EXPECT_GT(LIMIT / EVQ_PAYLOAD_DEFAULT, act->nr);
 	EXPECT_EQ(act->nr, queue_info(self->queue).waiting);
 	/* others go on, in this queue too, and the same user out here */
@@ -733,7 +733,7 @@ TEST_F(bounded, memory_cgroup)
 	ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_PAUSE));
 	act->nr = 0;
 	EXPECT_EQ(0, child_wait(child_start(in_cgroup, act)));
-	EXPECT_LT(LIMIT / EVQ_PAYLOAD_DEFAULT / 4, act->nr);
+	EXPECT_LT(LIMIT / EVQ_PAYLOAD_DEFAULT / 16, act->nr);
 	ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_ABORT));
 	UNTIL(!rmdir(CGROUPS "/evq-test"));
 }
