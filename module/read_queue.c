@@ -124,6 +124,7 @@ int evq_read_queue_init(struct evq_read_queue *queue, const struct evq_read_limi
 
 	spin_lock_init(&queue->lock);
 	queue->limits = *limits;
+	queue->table_bits = order_base_2(limits->max_records);
 	INIT_LIST_HEAD(&queue->slots);
 	INIT_LIST_HEAD(&queue->staged);
 	queue->returned = RB_ROOT_CACHED;
@@ -184,7 +185,6 @@ int evq_read_queue_prepare(struct evq_read_queue *queue)
 {
 	struct hlist_head *table;
 
-	queue->table_bits = order_base_2(queue->limits.max_records);
 	/* Before anything can be queued, so nobody looks at them yet. */
 	if (queue->limits.policy == EVQ_POLICY_COALESCE && !queue->coalesce) {
 		table = evq_table_alloc(queue->table_bits);
