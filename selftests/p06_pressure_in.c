@@ -934,6 +934,8 @@ TEST(user_share)
 {
 	int queue = queue_paused(20);
 
+	/* what is queued here counts no more, though it is still in memory */
+	subscribe_all(queue);
 	EXPECT_EQ(0, settings_of(queue).user_share);
 	as_other(queue, UID_A, 2, 0);
 	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_USER_SHARE, .user_share = 5));
@@ -1039,6 +1041,8 @@ TEST(low_mark)
 	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_LOW_MARK, .low_mark = 2));
 	EXPECT_EQ(POLLOUT, poll_now(queue, POLLOUT));
 	EXPECT_EQ(1, try_event(queue, .id = 10));
+	EXPECT_EQ(0, poll_now(queue, POLLOUT));
+	ASSERT_EQ(0, queue_set(queue, 12, 0));
 	EXPECT_EQ(0, poll_now(queue, POLLOUT));
 	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
 	EXPECT_EQ(POLLOUT, poll_for(queue, POLLOUT));
