@@ -563,6 +563,30 @@ TEST_F(pool, control_races)
 	EXPECT_EQ(EVENTS, pool_calls(self->pool).called);
 }
 
+TEST_F(pool, disconnected)
+{
+	struct evq_subscription_options options = {
+		.policy = EVQ_POLICY_DISCONNECT,
+		.max_records = 2,
+	};
+	struct evq_subscription *sub = evq_queue_subscribe(self->queue, &options, sizeof(options));
+
+	ASSERT_NE(NULL, sub);
+	register_callback(sub, count_it);
+	for (__u64 id = 0; id < 5; id++)
+		submit_id(self->queue, id, 0);
+	settle(self->queue);
+	self->pool = pool_create(sub, WORKERS);
+	ASSERT_EQ(0, evq_pool_start(self->pool));
+	EXPECT_EQ(1, evq_pool_wait(self->pool, patience_ns()));
+	EXPECT_EQ(2, all.calls);
+	EXPECT_EQ(EVQ_POOL_ENDED, pool_info(self->pool).state);
+	EXPECT_EQ(ENOTCONN, pool_info(self->pool).error);
+	/* There is nothing to drain. */
+	EXPECT_EQ(0, evq_pool_stop(self->pool, 0));
+	evq_subscription_close(sub);
+}
+
 TEST_F(pool, descriptors)
 {
 	int before = open_fds();

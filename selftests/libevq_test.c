@@ -950,6 +950,28 @@ TEST_F(lib, structures_of_another_age)
 	EXPECT_EQ(EINVAL, errno);
 }
 
+TEST_F(lib, disconnected)
+{
+	struct evq_subscription *sub = subscribe_with(self->queue, .max_records = 2,
+						      .policy = EVQ_POLICY_DISCONNECT);
+	struct seen seen = { 0 };
+	struct gaps gaps = { 0 };
+
+	ASSERT_NE(NULL, sub);
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &seen, NULL));
+	evq_subscription_set_gap_callback(sub, see_gap, &gaps);
+	send_texts(self->queue, 0, 5);
+	EXPECT_EQ(1, evq_subscription_wait(sub, 0));
+	/* What was queued, and what was not: then no more. */
+	EXPECT_EQ(-1, evq_subscription_run(sub));
+	EXPECT_EQ(ENOTCONN, errno);
+	EXPECT_EQ(2, seen.calls);
+	EXPECT_EQ(1, gaps.calls);
+	EXPECT_EQ(3, gaps.last.first_seq);
+	EXPECT_NE(NULL, strstr(evq_strerror(EVQ_OPERATION_READ, ENOTCONN), "subscribe again"));
+	evq_subscription_close(sub);
+}
+
 /* Options say what they say, and nothing that this library does not know. */
 TEST_F(lib, options)
 {

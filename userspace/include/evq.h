@@ -1012,8 +1012,10 @@ EVQ_API int evq_pool_start(struct evq_pool *pool);
  * @deadline_ns: when the stop becomes an abort; 0: never
  *
  * A worker ends when it finds nothing to read. What the queue has accepted but not
- * dispatched is not among that: evq_queue_drain() first has it dispatched. Waits
- * for callbacks that run. Records whose callbacks returned EVQ_RETURN_LATER can be
+ * dispatched is not among that: evq_queue_drain() first has it dispatched. Nor are
+ * fewer records than the subscription's @wake_records, unless the queue is
+ * stopped, nor those of a key that a record has which was put off. Waits for
+ * callbacks that run. Records whose callbacks returned EVQ_RETURN_LATER can be
  * acknowledged afterwards.
  *
  * Return: 0, or -1, and in either case no worker runs. ETIMEDOUT: the deadline
