@@ -194,8 +194,9 @@ static void evq_dispatcher_trim(struct evq_lane *lane)
 /* One by one where an event can be held up, so that what waits can be overtaken, or aborted. */
 static unsigned int evq_dispatcher_at_once(const struct evq_queue_settings *settings)
 {
-	return READ_ONCE(settings->mode) & EVQ_MODE_SEQUENTIAL ||
-	       READ_ONCE(settings->gate_max_ns) ? 1 : EVQ_BATCH;
+	if (READ_ONCE(settings->mode) & EVQ_MODE_SEQUENTIAL || READ_ONCE(settings->gate_max_ns))
+		return 1;
+	return EVQ_BATCH;
 }
 
 static int evq_dispatcher(void *data)

@@ -84,11 +84,18 @@ struct evq_user *evq_user_get_current(void)
  */
 void evq_user_put(struct evq_user *user)
 {
-	if (!user || !refcount_dec_and_lock(&user->refs, &evq_users.xa_lock))
+	bool gone;
+
+	if (!user || refcount_dec_not_one(&user->refs))
 		return;
-	__xa_erase(&evq_users, __kuid_val(user->uid));
+	/* Who looks up under the lock finds nobody without reference. */
+	xa_lock(&evq_users);
+	gone = refcount_dec_and_test(&user->refs);
+	if (gone)
+		__xa_erase(&evq_users, __kuid_val(user->uid));
 	xa_unlock(&evq_users);
-	kfree_rcu(user, rcu);
+	if (gone)
+		kfree_rcu(user, rcu);
 }
 
 /**
@@ -183,12 +190,21 @@ void evq_share_get(struct evq_share *share)
  */
 void evq_share_put(struct evq_share *share)
 {
-	if (!share || !refcount_dec_and_lock(&share->refs, &share->queue->shares.xa_lock))
+	struct xarray *shares;
+	bool gone;
+
+	if (!share || refcount_dec_not_one(&share->refs))
 		return;
-	__xa_erase(&share->queue->shares, __kuid_val(share->user->uid));
-	xa_unlock(&share->queue->shares);
-	evq_user_put(share->user);
-	kfree_rcu(share, rcu);
+	shares = &share->queue->shares;
+	xa_lock(shares);
+	gone = refcount_dec_and_test(&share->refs);
+	if (gone)
+		__xa_erase(shares, __kuid_val(share->user->uid));
+	xa_unlock(shares);
+	if (gone) {
+		evq_user_put(share->user);
+		kfree_rcu(share, rcu);
+	}
 }
 
 /**

@@ -275,11 +275,10 @@ static int forgets(void *arg)
 		__u64 id = dice_below(&dice, FEW_IDS + 1);
 		long n = forget(f->queue, id);
 
-		if (n > 0) {
+		if (n > 0)
 			atomic_fetch_add(&f->forgotten, n);
-		} else if (id) {
+		if (n <= 0 && id)
 			CHECK_EQ(-ENOENT, n);
-		}
 		if (!event_state(f->queue, 1 + dice_below(&dice, FEW_IDS),
 				 &state))
 			CHECK_EQ(1, state.nr_events);
