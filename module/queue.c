@@ -400,7 +400,6 @@ void evq_queue_fill_info(struct evq_queue *queue, struct evq_queue_info *info)
 	mutex_lock(&queue->mutex);
 	info->state = queue->state;
 	info->settings = queue->settings;
-	mutex_unlock(&queue->mutex);
 	info->nr_lanes = queue->nr_lanes;
 	info->nr_subscriptions = READ_ONCE(queue->nr_subscriptions);
 	info->pinned = atomic64_read(&queue->pinned);
@@ -419,6 +418,8 @@ void evq_queue_fill_info(struct evq_queue *queue, struct evq_queue_info *info)
 		info->retained_bytes += lane.retained_bytes;
 		info->refused += READ_ONCE(queue->lanes[i].refused);
 	}
+	/* Not before: a stopped queue that is shown as such is not to start meanwhile. */
+	mutex_unlock(&queue->mutex);
 }
 
 static u64 evq_queue_forget_id(struct evq_queue *queue, u64 id)
