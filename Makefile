@@ -61,6 +61,11 @@ demo: module userspace ## Boot a virtual machine and show evq at work
 check: module samples selftests ## Run the tests in a virtual machine
 	@scripts/check --kernel $(K) $(if $(V),--verbose) $(if $(T),--only '$(T)')
 
+.PHONY: coverage
+coverage: K := debug
+coverage: module samples selftests ## Run the tests on the debug kernel and say which lines of the module ran
+	@scripts/coverage
+
 .PHONY: shell
 shell: module userspace ## A root shell in the same machine, evq loaded
 	@scripts/vm --kernel $(K) -- bash -i || [ $$? -lt 96 ] # what the last command in a shell returned is no error
