@@ -5,6 +5,7 @@
 
 K	?= 6.1
 T	?=
+TIME	?=
 V	?=
 PREFIX	?= /usr/local
 DESTDIR	?=
@@ -65,6 +66,10 @@ check: module samples selftests ## Run the tests in a virtual machine
 coverage: K := debug
 coverage: module samples selftests ## Run the tests on the debug kernel and say which lines of the module ran
 	@scripts/coverage
+
+.PHONY: soak
+soak: module samples selftests ## Everything at once for TIME seconds (1800): nothing may wear out
+	@scripts/soak --kernel $(K) $(TIME)
 
 .PHONY: shell
 shell: module userspace ## A root shell in the same machine, evq loaded
