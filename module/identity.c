@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/overflow.h>
 #include <linux/random.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
@@ -33,11 +34,13 @@ void evq_identity_module_init(void)
 /**
  * evq_identities_init() - make an empty table
  * @identities: the table
+ * @nr_lanes: lanes of its queue
  *
  * Return: 0 or a negative error.
  */
-int evq_identities_init(struct evq_identities *identities)
+int evq_identities_init(struct evq_identities *identities, u32 nr_lanes)
 {
+	identities->nr_lanes = nr_lanes;
 	spin_lock_init(&identities->lock);
 	return rhashtable_init(&identities->table, &evq_identity_params);
 }
@@ -88,7 +91,7 @@ struct evq_identity *evq_identity_get(struct evq_identities *identities, u64 id,
 
 	if (identity)
 		return identity;
-	identity = kzalloc(sizeof(*identity), gfp);
+	identity = kzalloc(struct_size(identity, left, identities->nr_lanes), gfp);
 	if (!identity)
 		return NULL;
 	identity->id = id;
@@ -238,10 +241,8 @@ void evq_identity_remove_retained(struct evq_event *event, bool left)
 	spin_lock(&identity->lock);
 	rb_erase(&event->of_identity_node, &identity->retained);
 	evq_identity_remove(identity, event);
-	if (left) {
-		identity->left_lane = event->lane;
-		identity->left_position = event->position;
-	}
+	if (left)
+		identity->left[event->lane] = event->position;
 	spin_unlock(&identity->lock);
 }
 
@@ -249,7 +250,7 @@ void evq_identity_remove_retained(struct evq_event *event, bool left)
  * evq_identity_has_left() - whether a replay of an id has missed some of it
  * @identity: the identity, held since before the replay began
  * @lane: of which lane
- * @from: position of the first event that the replay has not come to
+ * @from: position, from 1, of the first event that the replay has not come to
  * @end: position at which it ends
  *
  * Context: the lane's lock is held.
@@ -259,10 +260,8 @@ bool evq_identity_has_left(struct evq_identity *identity, u32 lane, u64 from, u6
 	bool left;
 
 	spin_lock(&identity->lock);
-	left = identity->left_position >= from && identity->left_lane == lane;
 	/* What came after the replay leaves after what it wanted. */
-	if (left && identity->left_position >= end)
-		left = from < end;
+	left = identity->left[lane] >= from && from < end;
 	spin_unlock(&identity->lock);
 	return left;
 }

@@ -25,10 +25,12 @@ struct evq_event;
  * struct evq_identities - the identities of a queue
  * @table: hash table of &struct evq_identity by id; looked up under RCU
  * @lock: protects changes of @table
+ * @nr_lanes: lanes of the queue; constant
  */
 struct evq_identities {
 	struct rhashtable	table;
 	spinlock_t		lock; /* changes of @table */
+	u32			nr_lanes;
 };
 
 /**
@@ -43,9 +45,9 @@ struct evq_identities {
  * @nr_events: how many
  * @retained: tree of &struct evq_event by @of_identity_node: retained, by lane
  *	and position
- * @left_lane: lane of the last of them that left the history to make room
- * @left_position: its position; 0: none did
  * @rcu: to free it
+ * @left: by lane, the position of the last of them that left the history to make
+ *	room; 0: none did
  */
 struct evq_identity {
 	struct rhash_head	node;
@@ -56,13 +58,12 @@ struct evq_identity {
 	struct list_head	events;
 	u32			nr_events;
 	struct rb_root		retained;
-	u32			left_lane;
-	u64			left_position;
 	struct rcu_head		rcu;
+	u64			left[];
 };
 
 void evq_identity_module_init(void);
-int evq_identities_init(struct evq_identities *identities);
+int evq_identities_init(struct evq_identities *identities, u32 nr_lanes);
 void evq_identities_destroy(struct evq_identities *identities);
 
 struct evq_identity *evq_identity_find(struct evq_identities *identities, u64 id);

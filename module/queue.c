@@ -182,7 +182,7 @@ struct evq_queue *evq_queue_create(const char *name, u32 nr_lanes,
 	ret = evq_index_init(&queue->index);
 	if (ret)
 		goto free;
-	ret = evq_identities_init(&queue->identities);
+	ret = evq_identities_init(&queue->identities, nr_lanes);
 	if (ret)
 		goto destroy_index;
 
