@@ -125,6 +125,8 @@ int evq_read_queue_init(struct evq_read_queue *queue, const struct evq_read_limi
 	spin_lock_init(&queue->lock);
 	queue->limits = *limits;
 	queue->table_bits = order_base_2(limits->max_records);
+	/* Replays are read before what came meanwhile, and so they go back. */
+	queue->next_position = 1ULL << 63;
 	INIT_LIST_HEAD(&queue->slots);
 	INIT_LIST_HEAD(&queue->staged);
 	queue->returned = RB_ROOT_CACHED;
@@ -544,8 +546,13 @@ static void evq_read_queue_lose(struct evq_read_queue *queue, struct evq_slot *s
 static void evq_read_queue_append(struct evq_read_queue *queue, struct list_head *list,
 				  struct evq_slot *slot)
 {
-	slot->position = queue->next_position++;
-	slot->place = list == &queue->staged ? EVQ_PLACE_STAGED : EVQ_PLACE_SLOTS;
+	if (list == &queue->staged) {
+		slot->position = queue->next_staged++;
+		slot->place = EVQ_PLACE_STAGED;
+	} else {
+		slot->position = queue->next_position++;
+		slot->place = EVQ_PLACE_SLOTS;
+	}
 	list_add_tail(&slot->node, list);
 }
 
@@ -1066,7 +1073,7 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
 			     struct evq_registration *registration, bool delivered,
 			     struct list_head *garbage)
 {
-	struct evq_slot *newer;
+	struct evq_slot *other;
 
 	lockdep_assert_held(&queue->lock);
 
@@ -1095,11 +1102,14 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
 		evq_read_queue_lose(queue, slot, EVQ_LOST_POISON, garbage);
 		return;
 	}
-	newer = evq_coalesce_find(queue, slot->registration, slot->event->key);
-	if (newer && newer->position > slot->position) {
+	/* Of two the older one goes, in whatever order they come back. */
+	other = evq_coalesce_find(queue, slot->registration, slot->event->key);
+	if (other && other->position > slot->position) {
 		evq_read_queue_lose(queue, slot, EVQ_LOST_COALESCED, garbage);
 		return;
 	}
+	if (other)
+		evq_read_queue_lose(queue, other, EVQ_LOST_COALESCED, garbage);
 	queue->redelivered += delivered;
 	list_add(&slot->of_registration, &registration->records);
 	if (!slot->replayed)

@@ -133,7 +133,8 @@ enum evq_slot_place {
  * struct evq_slot - a record or a gap
  * @node: in the list of its place
  * @of_returned: in &evq_read_queue.returned
- * @position: grows along the queue's slots; kept for life
+ * @position: grows along the queue's slots, and along the staged ones, which come
+ *	before these; kept for life
  * @place: where it is
  * @index: with acknowledgments: its number in &evq_read_queue.by_index
  * @serial: with acknowledgments: how often it was ever taken; with @index the token
@@ -221,6 +222,7 @@ struct evq_read_limits {
  * @nr_staged: records in @staged; they do not count for the bound
  * @staged_bytes: their payload bytes; likewise
  * @next_position: of the next slot at the tail
+ * @next_staged: of the next slot of a replay; lower than those at the tail
  * @slots_in_hand: slots that readers have in hand or hold, gaps included
  * @bytes: payload bytes of the records queued and in hand
  * @bytes_in_hand: of these, in hand
@@ -251,6 +253,7 @@ struct evq_read_queue {
 	u32			nr_staged;
 	u64			staged_bytes;
 	u64			next_position;
+	u64			next_staged;
 	u32			slots_in_hand;
 	u64			bytes;
 	u64			bytes_in_hand;
