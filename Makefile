@@ -43,7 +43,8 @@ module: setup ## Build build/K/evq.ko; CC=clang for clang's opinion (6.1)
 
 .PHONY: samples
 samples: setup ## Build the modules that use evq.ko: samples, and those for tests
-	$(quiet)scripts/module $(K) --in module/samples --in selftests/kernel $(compiler)
+	$(quiet)scripts/module $(K) --in module/samples --in selftests/kernel \
+		$(if $(filter debug,$(K)),--in selftests/kunit) $(compiler)
 
 .PHONY: userspace
 userspace: setup ## Build libevq and the evq command in build/userspace
