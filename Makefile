@@ -7,6 +7,7 @@ K	?= 6.1
 T	?=
 TIME	?=
 V	?=
+TIME	?= 300
 PREFIX	?= /usr/local
 DESTDIR	?=
 
@@ -75,6 +76,11 @@ soak: module samples selftests ## Everything at once for TIME seconds (1800): no
 .PHONY: shell
 shell: module userspace ## A root shell in the same machine, evq loaded
 	@scripts/vm --kernel $(K) -- bash -i || [ $$? -lt 96 ] # what the last command in a shell returned is no error
+
+.PHONY: fuzz
+fuzz: selftests ## Run programs at random on the debug kernel; TIME=seconds, SEED=, REPRO=file
+	@scripts/fuzz --kernel $(if $(filter file,$(origin K)),debug,$(K)) --time $(TIME) \
+		$(if $(SEED),--seed $(SEED)) $(if $(REPRO),--repro $(REPRO))
 
 .PHONY: lint
 lint: ## Check style, types and interfaces

@@ -65,7 +65,7 @@ void fail_at(const char *file, int line, const char *fmt, ...)
 unsigned int slowdown(void);
 /* CLOCK_MONOTONIC */
 __u64 now_ns(void);
-/* When to give up waiting for what must happen soon, CLOCK_MONOTONIC. */
+/* When to give up waiting for what must happen soon, CLOCK_MONOTONIC; see EVQ_PATIENCE_MS. */
 __u64 patience_ns(void);
 int patience_ms(void);
 
