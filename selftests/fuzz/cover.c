@@ -11,7 +11,7 @@
 #include "../evq_util.h"
 #include "fuzz.h"
 
-#define AREA_WORDS (32 << 10)
+#define AREA_WORDS (16 << 10)
 #define HASH_BITS 20
 
 struct area {

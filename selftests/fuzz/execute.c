@@ -68,12 +68,14 @@ static const char *log_folder;
 static int output;
 static int base_references;
 static unsigned int base_dispatchers;
+static struct evq_queue_settings base_settings;
 static unsigned long runs;
 
 /* Of the process that runs */
 static const struct program *running;
 static pid_t children[MAX_CALLS];
 static atomic_uint drop_to;
+static unsigned int nr_workers;
 
 static void failed(const char *kind, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -662,21 +664,24 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static void workers_start(void)
+
+/* Threads are made as they are needed. */
+static struct worker *worker_start(void)
 {
+	struct worker *w = &workers[nr_workers];
 	pthread_condattr_t attr;
 
+	if (nr_workers == NR_WORKERS)
+		return NULL;
+	room_init(&w->room, nr_workers);
+	w->call = -1;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	for (unsigned int i = 0; i < NR_WORKERS; i++) {
-		struct worker *w = &workers[i];
-
-		room_init(&w->room, i);
-		w->call = -1;
-		pthread_mutex_init(&w->lock, NULL);
-		pthread_cond_init(&w->changed, &attr);
-		CHECK_EQ(0, pthread_create(&w->thread, NULL, worker_main, w));
-	}
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->changed, &attr);
+	CHECK_EQ(0, pthread_create(&w->thread, NULL, worker_main, w));
+	nr_workers++;
+	return w;
 }
 
 /* How often a call is looked at that has not ended */
@@ -736,9 +741,11 @@ static void hand_out(unsigned int number)
 {
 	struct worker *w = NULL;
 
-	for (unsigned int i = 0; i < NR_WORKERS && !w; i++)
+	for (unsigned int i = 0; i < nr_workers && !w; i++)
 		if (worker_idle(&workers[i]))
 			w = &workers[i];
+	if (!w)
+		w = worker_start();
 	/* All are in calls that do not end; this one has to be left out. */
 	if (!w)
 		return;
@@ -766,7 +773,7 @@ static void interrupt(const struct call *c)
 	};
 
 	sigaction(SIGUSR1, &action, NULL);
-	for (unsigned int i = 0; i < NR_WORKERS; i++)
+	for (unsigned int i = 0; i < nr_workers; i++)
 		if (!worker_idle(&workers[i]))
 			pthread_kill(workers[i].thread, SIGUSR1);
 }
@@ -833,7 +840,6 @@ static void run_program(const struct program *p)
 	data = mmap(NULL, DATA_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(data != MAP_FAILED);
 	room_init(&here, COVER_AREAS);
-	workers_start();
 	for (unsigned int i = 0; i < p->nr_calls; i++) {
 		if (type_of(&p->calls[i])->here)
 			i += run_here(i);
@@ -841,7 +847,7 @@ static void run_program(const struct program *p)
 			hand_out(i);
 	}
 	/* What was not waited for may have been the best of it. */
-	for (unsigned int i = 0; i < NR_WORKERS; i++)
+	for (unsigned int i = 0; i < nr_workers; i++)
 		worker_wait(&workers[i]);
 	for (unsigned int i = 0; i < p->nr_calls; i++)
 		if (type_of(&p->calls[i])->makes && report->results[i].done &&
@@ -915,6 +921,29 @@ static void restore_default(void)
 	close(queue);
 }
 
+/* Whether there is nothing to put in order, at the first look. */
+static bool is_clean(void)
+{
+	struct evq_queue_info info;
+	int queue = open(DEVICE, O_RDWR | O_CLOEXEC), ret;
+	unsigned int names = 0;
+	DIR *dir;
+
+	if (queue < 0)
+		return false;
+	ret = call(queue, EVQ_IOC_QUEUE_INFO, &info);
+	close(queue);
+	dir = opendir("/sys/class/evq");
+	CHECK(dir);
+	while (readdir(dir))
+		names++;
+	closedir(dir);
+	return !ret && names == 3 && info.state == EVQ_STATE_RUNNING && !info.nr_subscriptions &&
+	       !info.nr_blocked && !info.pinned && info.accepted == info.dispatched + info.evicted +
+	       info.aborted && !memcmp(&info.settings, &base_settings, sizeof(base_settings)) &&
+	       references() == base_references;
+}
+
 /* Nothing may be left of a program that is gone. */
 static int judge(void *arg)
 {
@@ -933,8 +962,8 @@ static int judge(void *arg)
 static void note(const struct program *p)
 {
 	static int files[8];
-	char *text = program_print(p), head[64];
-	int *file = &files[runs % ARRAY_SIZE_OF(files)];
+	int *file = &files[runs % ARRAY_SIZE_OF(files)], size;
+	char *text = program_print(p), *all;
 
 	if (!*file) {
 		char path[4096];
@@ -944,11 +973,12 @@ static void note(const struct program *p)
 		*file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 		CHECK(*file >= 0);
 	}
-	snprintf(head, sizeof(head), "# run %lu\n", runs);
-	CHECK(!ftruncate(*file, 0));
-	CHECK(pwrite(*file, head, strlen(head), 0) == (ssize_t)strlen(head));
-	CHECK(pwrite(*file, text, strlen(text), strlen(head)) == (ssize_t)strlen(text));
+	/* What was longer, and was there before, comes after the end. */
+	size = asprintf(&all, "# run %lu\n%s# end\n", runs, text);
+	CHECK(size > 0);
+	CHECK_EQ(size, pwrite(*file, all, size, 0));
 	CHECK(!fsync(*file));
+	free(all);
 	free(text);
 }
 
@@ -1045,6 +1075,7 @@ static void judge_log(struct outcome *outcome)
 void execute_init(const char *folder)
 {
 	char limit[16];
+	int queue;
 
 	/* Many programs have to wait for each other: less patience than tests have. */
 	snprintf(limit, sizeof(limit), "%u", 1000 * (slowdown() < 10 ? 10 : slowdown()));
@@ -1055,6 +1086,9 @@ void execute_init(const char *folder)
 	CHECK(output >= 0);
 	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 1));
 	judge_log(NULL);
+	queue = device_open(O_RDWR);
+	base_settings = queue_info(queue).settings;
+	close(queue);
 	base_references = references();
 	base_dispatchers = nr_dispatchers();
 }
@@ -1106,7 +1140,7 @@ bool execute(const struct program *p, struct outcome *outcome)
 	if (!ended(-1, 1)) {
 		failed("hang: cannot be killed", "a process that does not end when it is killed");
 		show_blocked();
-	} else {
+	} else if (all || !is_clean()) {
 		pid = child_start(judge, &all);
 		if (!ended(pid, 8)) {
 			failed("hang: judge", "who looks at what is left does not come back");
