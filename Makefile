@@ -7,7 +7,6 @@ K	?= 6.1
 T	?=
 TIME	?=
 V	?=
-TIME	?= 300
 PREFIX	?= /usr/local
 DESTDIR	?=
 
@@ -79,7 +78,7 @@ shell: module userspace ## A root shell in the same machine, evq loaded
 
 .PHONY: fuzz
 fuzz: selftests ## Run programs at random on the debug kernel; TIME=seconds, SEED=, REPRO=file
-	@scripts/fuzz --kernel $(if $(filter file,$(origin K)),debug,$(K)) --time $(TIME) \
+	@scripts/fuzz --kernel $(if $(filter file,$(origin K)),debug,$(K)) --time $(or $(TIME),300) \
 		$(if $(SEED),--seed $(SEED)) $(if $(REPRO),--repro $(REPRO))
 
 .PHONY: lint
