@@ -183,6 +183,155 @@ static unsigned int some_type(const struct program *p, unsigned int before)
 	}
 }
 
+/* Arguments that hang together */
+
+static bool has(const struct call *c, const char *name)
+{
+	return c->args.given & 1U << field_find(type_of(c)->fields, name);
+}
+
+static __u64 number(const struct call *c, const char *name)
+{
+	const struct value *v = &c->args.of[field_find(type_of(c)->fields, name)];
+
+	return has(c, name) && v->kind == VALUE_NUMBER ? v->number : 0;
+}
+
+static void set_number(struct call *c, const char *name, __u64 to)
+{
+	int i = field_find(type_of(c)->fields, name);
+
+	c->args.given |= 1U << i;
+	c->args.of[i] = (struct value){ .number = to };
+}
+
+static void leave_out(struct call *c, const char *name)
+{
+	c->args.given &= ~(1U << field_find(type_of(c)->fields, name));
+}
+
+/* Which arguments a flag stands for; ends with no name */
+struct flag_of {
+	const char *name;
+	__u64 flag;
+};
+
+/* Those flags of an argument whose own arguments are given */
+static void name_given(struct call *c, const char *flags, const struct flag_of *of)
+{
+	__u64 given = 0;
+
+	for (; of->name; of++)
+		if (has(c, of->name))
+			given |= of->flag;
+	set_number(c, flags, given);
+}
+
+static void agree_settings(struct call *c)
+{
+	static const struct flag_of settings[] = {
+		{ "capacity", EVQ_SET_CAPACITY }, { "max_payload", EVQ_SET_MAX_PAYLOAD },
+		{ "mode", EVQ_SET_MODE }, { "low_mark", EVQ_SET_LOW_MARK },
+		{ "kernel_reserve", EVQ_SET_KERNEL_RESERVE },
+		{ "open_level", EVQ_SET_OPEN_LEVEL }, { "user_share", EVQ_SET_USER_SHARE },
+		{ "history_events", EVQ_SET_HISTORY }, { "history_bytes", EVQ_SET_HISTORY_BYTES },
+		{ "ack_timeout_ns", EVQ_SET_ACK_TIMEOUT }, { "gate_max_ns", EVQ_SET_GATE_MAX },
+		{ "max_pinned", EVQ_SET_MAX_PINNED }, { NULL },
+	};
+
+	for (const struct flag_of *s = settings; s->name; s++)
+		if (one_in(2))
+			leave_out(c, s->name);
+	name_given(c, "set", settings);
+	if (number(c, "mode") & EVQ_MODE_SEQUENTIAL && !number(c, "ack_timeout_ns"))
+		set_number(c, "mode", EVQ_MODE_EVICT);
+}
+
+static void agree_filter(struct call *c)
+{
+	static const struct flag_of filters[] = {
+		{ "id", EVQ_MATCH_ID }, { "type", EVQ_MATCH_TYPE }, { "key", EVQ_MATCH_KEY },
+		{ "priority_max", EVQ_MATCH_PRIORITY }, { NULL },
+	};
+
+	for (const struct flag_of *f = filters; f->name; f++)
+		if (random_below(3))
+			leave_out(c, f->name);
+	name_given(c, "match", filters);
+	if (!has(c, "priority_max") || number(c, "priority_min") > number(c, "priority_max"))
+		leave_out(c, "priority_min");
+}
+
+static void agree_subscribe(struct call *c)
+{
+	if (number(c, "policy") != EVQ_POLICY_GATE)
+		leave_out(c, "gate_ns");
+	if (!(number(c, "flags") & EVQ_SUBSCRIBE_ACK)) {
+		leave_out(c, "flags");
+		leave_out(c, "max_in_hand");
+		leave_out(c, "max_attempts");
+	}
+	if (has(c, "max_records") && number(c, "wake_records") > number(c, "max_records"))
+		leave_out(c, "wake_records");
+}
+
+static void agree_submit(const struct program *p, unsigned int before, struct call *c)
+{
+	int id = field_find(type_of(c)->elements, "id");
+	int flags = field_find(type_of(c)->elements, "flags");
+	int cookie = field_find(type_of(c)->elements, "cookie");
+
+	if (maker_of(p, before, RES_RECEIPTS) < 0)
+		leave_out(c, "receipts_fd");
+	else if (has(c, "receipts_fd"))
+		set_number(c, "flags", number(c, "flags") | EVQ_SUBMIT_RECEIPTS);
+	if (!has(c, "receipts_fd"))
+		set_number(c, "flags", number(c, "flags") & ~EVQ_SUBMIT_RECEIPTS);
+	for (unsigned int e = 0; e < c->nr_elements; e++) {
+		struct values *values = &c->elements[e];
+		__u64 *of = &values->of[flags].number;
+
+		if (!has(c, "receipts_fd"))
+			*of &= ~EVQ_EVENT_TRACKED;
+		if (!(*of & EVQ_EVENT_TRACKED))
+			values->given &= ~(1U << cookie);
+		if (!(values->given & 1U << id) || !values->of[id].number)
+			*of &= ~EVQ_EVENT_UNIQUE;
+	}
+}
+
+/* What would be refused for one argument because of another is made to agree. */
+static void agree(struct program *p, unsigned int at)
+{
+	struct call *c = &p->calls[at];
+
+	switch (type_of(c)->cmd) {
+	case EVQ_IOC_QUEUE_SET:
+		agree_settings(c);
+		break;
+	case EVQ_IOC_REGISTER:
+		agree_filter(c);
+		break;
+	case EVQ_IOC_SUBSCRIBE:
+		agree_subscribe(c);
+		break;
+	case EVQ_IOC_SUBMIT:
+		agree_submit(p, at, c);
+		break;
+	case EVQ_IOC_QUEUE_CONTROL:
+		if (number(c, "op") != EVQ_CONTROL_DRAIN)
+			leave_out(c, "deadline_ns");
+		break;
+	case EVQ_IOC_FORGET:
+		set_number(c, "flags", number(c, "id") ? 0 : EVQ_FORGET_ALL);
+		break;
+	case EVQ_IOC_QUEUE_HANDLE:
+		if (!number(c, "rights"))
+			set_number(c, "rights", EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE);
+		break;
+	}
+}
+
 /* Fills in the call at @at, which is empty. */
 static void make_call(struct program *p, unsigned int at, bool wild)
 {
@@ -192,11 +341,12 @@ static void make_call(struct program *p, unsigned int at, bool wild)
 	c->type = some_type(p, at);
 	c->async = one_in(6);
 	fill(p, at, type_of(c)->fields, &c->args, strange);
-	if (!type_of(c)->elements)
-		return;
-	c->nr_elements = 1 + random_below(one_in(2) ? MAX_ELEMENTS : 1);
+	if (type_of(c)->elements)
+		c->nr_elements = 1 + random_below(one_in(2) ? MAX_ELEMENTS : 1);
 	for (unsigned int e = 0; e < c->nr_elements; e++)
 		fill(p, at, type_of(c)->elements, &c->elements[e], strange);
+	if (!strange)
+		agree(p, at);
 }
 
 static void append_text(struct program *p, const char *text)
@@ -324,6 +474,8 @@ void program_mutate(struct program *p, const struct program *other)
 			break;
 		default:
 			change_call(p, at);
+			if (random_below(4))
+				agree(p, at);
 		}
 	}
 }
