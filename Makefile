@@ -6,6 +6,8 @@
 K	?= 6.1
 T	?=
 TIME	?=
+N	?= 60
+SEED	?=
 V	?=
 PREFIX	?= /usr/local
 DESTDIR	?=
@@ -70,7 +72,11 @@ coverage: module samples selftests ## Run the tests on the debug kernel and say 
 
 .PHONY: soak
 soak: module samples selftests ## Everything at once for TIME seconds (1800): nothing may wear out
-	@scripts/soak --kernel $(K) $(TIME)
+	@scripts/soak --kernel $(K) $(if $(SEED),--seed $(SEED)) $(TIME)
+
+.PHONY: mutate
+mutate: module samples selftests ## Make N mistakes (60) in the module, chosen by SEED: do the tests notice?
+	@scripts/mutate --kernel $(K) $(if $(SEED),--seed $(SEED)) $(N)
 
 .PHONY: shell
 shell: module userspace ## A root shell in the same machine, evq loaded
