@@ -9,6 +9,7 @@
 #include <linux/sysfs.h>
 
 #include "compat.h"
+#include "delay.h"
 #include "device.h"
 #include "queue.h"
 #include "queue_fd.h"
@@ -317,7 +318,9 @@ static void evq_device_remove(struct evq_device *device)
 	list_del(&device->node);
 	device->gone = true;
 	cdev_device_del(&device->cdev, &device->dev);
+	evq_delay_point();
 	evq_queue_destroy(device->queue);
+	evq_delay_point();
 	evq_queue_put_handle(device->queue);
 	put_device(&device->dev);
 }
@@ -381,6 +384,7 @@ int evq_device_open(struct inode *inode, struct file *file)
 	struct evq_device *device = container_of(inode->i_cdev, struct evq_device, cdev);
 	bool gone;
 
+	evq_delay_point();
 	mutex_lock(&evq_devices_lock);
 	gone = device->gone;
 	if (!gone)

@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 
 #include "deadline.h"
+#include "delay.h"
 #include "dispatcher.h"
 #include "event.h"
 #include "lane.h"
@@ -81,6 +82,7 @@ static bool evq_fanout_step(struct evq_fanout *fanout)
 	rcu_read_lock();
 	n = evq_index_match(&fanout->queue->index, fanout->event, fanout->event->epoch,
 			    &fanout->match, found, ARRAY_SIZE(found));
+	evq_delay_point_atomic();
 	while (i < n && !fanout->listener && !fanout->gate.subscription) {
 		settle = evq_fanout_must_settle(fanout, found[i]);
 		if (settle)
@@ -141,6 +143,7 @@ static void evq_dispatch(struct evq_queue *queue, struct evq_event *event,
 	if (fanout.sequential)
 		event->counted = true;
 	while (!fanout.match.done) {
+		evq_delay_point();
 		if (evq_fanout_step(&fanout))
 			evq_fanout_settle(&fanout);
 		if (fanout.listener) {
@@ -156,8 +159,10 @@ static void evq_dispatch(struct evq_queue *queue, struct evq_event *event,
 	}
 	if (fanout.sequential)
 		evq_fanout_settle(&fanout);
+	evq_delay_point();
 	if (event->callbacks.receipt && timeout_ns && !evq_event_is_settled(event))
 		evq_expiry_add(&queue->expiry, event, timeout_ns);
+	evq_delay_point();
 	evq_event_dispatched(event, 0);
 }
 
@@ -173,8 +178,10 @@ static void evq_dispatch_batch(struct evq_lane *lane, struct list_head *batch)
 		evq_dispatch(lane->queue, event, &wakeups);
 		evq_event_put(event, &garbage);
 	}
+	evq_delay_point();
 	/* Who is woken finds the ledger settled. */
 	evq_lane_done(lane);
+	evq_delay_point();
 	evq_wakeups_issue(&wakeups);
 	evq_events_free(&garbage);
 	INIT_LIST_HEAD(batch);
@@ -209,14 +216,17 @@ static int evq_dispatcher(void *data)
 
 	for (;;) {
 		evq_lane_absorb_emitted(lane);
+		evq_delay_point();
 		max = evq_dispatcher_at_once(lane->settings);
 		/* Before the lane notes that we sleep: who reads that may wake us at once. */
 		set_current_state(TASK_IDLE);
 		if (kthread_should_stop())
 			break;
 		work = evq_lane_take(lane, &batch, max, &garbage);
+		evq_delay_point_atomic();
 		/* Pairs with llist_add() in evq_lane_emit(), which then wakes us. */
 		if (work == EVQ_WORK_NONE && llist_empty(&lane->emitted) && list_empty(&garbage)) {
+			evq_delay_point_atomic();
 			schedule();
 			continue;
 		}

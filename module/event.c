@@ -5,6 +5,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "delay.h"
 #include "event.h"
 #include "expiry.h"
 #include "identity.h"
@@ -131,6 +132,7 @@ static struct evq_receipt_entry *evq_event_complete(struct evq_event *event)
 /* What follows a change, with the lock of the callbacks free again. */
 static void evq_event_settled(struct evq_event *event, struct evq_receipt_entry *receipt)
 {
+	evq_delay_point_atomic();
 	if (receipt) {
 		evq_expiry_remove(&event->queue->expiry, event);
 		evq_receipt_post(receipt);
@@ -244,6 +246,7 @@ void evq_event_expire(struct evq_event *event)
 	struct evq_callbacks *callbacks = &event->callbacks;
 	struct evq_receipt_entry *receipt;
 
+	evq_delay_point_atomic();
 	spin_lock(&callbacks->lock);
 	if (callbacks->open) {
 		callbacks->generation++;

@@ -3,6 +3,7 @@
 #include <linux/ktime.h>
 #include <linux/sched.h>
 
+#include "delay.h"
 #include "event.h"
 #include "expiry.h"
 
@@ -41,6 +42,7 @@ static void evq_expiry_run(struct work_struct *work)
 		spin_unlock(&expiry->lock);
 		if (!event)
 			break;
+		evq_delay_point();
 		evq_event_expire(event);
 		evq_event_put(event, &garbage);
 		evq_events_free(&garbage);
@@ -85,6 +87,7 @@ void evq_expiry_add(struct evq_expiry *expiry, struct evq_event *event, u64 time
 
 	evq_event_get(event);
 	event->of_expiry.expires = min_t(u64, timeout_ns, KTIME_MAX - now) + now;
+	evq_delay_point();
 	spin_lock(&expiry->lock);
 	if (timerqueue_add(&expiry->events, &event->of_expiry))
 		mod_delayed_work(system_wq, &expiry->work,

@@ -4,6 +4,7 @@
 #include <linux/siphash.h>
 #include <linux/slab.h>
 
+#include "delay.h"
 #include "event.h"
 #include "identity.h"
 
@@ -101,6 +102,7 @@ struct evq_identity *evq_identity_get(struct evq_identities *identities, u64 id,
 	INIT_LIST_HEAD(&identity->events);
 	identity->retained = RB_ROOT;
 
+	evq_delay_point_atomic();
 	/* With the lock held no identity in the table is without reference. */
 	spin_lock(&identities->lock);
 	old = rhashtable_lookup_get_insert_fast(&identities->table, &identity->node,
@@ -127,6 +129,7 @@ void evq_identity_put(struct evq_identity *identity)
 	if (!identity)
 		return;
 	identities = identity->identities;
+	evq_delay_point_atomic();
 	if (!refcount_dec_and_lock(&identity->refs, &identities->lock))
 		return;
 	rhashtable_remove_fast(&identities->table, &identity->node, evq_identity_params);
@@ -157,6 +160,7 @@ bool evq_identity_add_pending(struct evq_event *event)
 
 	if (!identity)
 		return true;
+	evq_delay_point_atomic();
 	spin_lock(&identity->lock);
 	free = !event->unique || !identity->nr_events;
 	if (free) {

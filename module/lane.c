@@ -6,6 +6,7 @@
 #include <linux/sched/signal.h>
 
 #include "deadline.h"
+#include "delay.h"
 #include "event.h"
 #include "identity.h"
 #include "lane.h"
@@ -16,6 +17,7 @@
 
 static void evq_lane_rouse_work(struct irq_work *work)
 {
+	evq_delay_point_atomic();
 	wake_up_process(container_of(work, struct evq_lane, rouse)->dispatcher);
 }
 
@@ -212,6 +214,7 @@ static void evq_lane_dismiss(struct evq_lane *lane, struct evq_submission *submi
 	lane->nr_blocked--;
 	/* Pairs with READ_ONCE() in evq_lane_wait(); what it guards is read under the lock. */
 	WRITE_ONCE(submission->blocked, false);
+	evq_delay_point_atomic();
 	wake_up_process(submission->task);
 }
 
@@ -257,6 +260,7 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
+		evq_delay_point_atomic();
 		/* Pairs with WRITE_ONCE() in evq_lane_dismiss(), which then wakes us. */
 		if (!READ_ONCE(submission->blocked))
 			break;
@@ -264,6 +268,7 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 			ret = -ERESTARTSYS;
 			break;
 		}
+		evq_delay_point_atomic();
 		if (!evq_sleep_until(deadline_ns)) {
 			ret = -ETIMEDOUT;
 			break;
@@ -271,6 +276,7 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 	}
 	__set_current_state(TASK_RUNNING);
 
+	evq_delay_point();
 	spin_lock(&lane->lock);
 	if (submission->blocked) {
 		evq_lane_step_out(lane, submission);
@@ -308,6 +314,7 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 	u64 now;
 
 	submission->blocked = false;
+	evq_delay_point();
 	spin_lock(&lane->lock);
 	if (evq_lane_accepts(lane)) {
 		now = ktime_get_ns();
@@ -337,6 +344,7 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 	}
 	spin_unlock(&lane->lock);
 
+	evq_delay_point();
 	if (rouse)
 		wake_up_process(lane->dispatcher);
 	evq_events_free(&garbage);
@@ -355,8 +363,10 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 void evq_lane_emit(struct evq_lane *lane, struct llist_node *node)
 {
 	/* Who finds the list empty wakes the dispatcher, who then takes all of it. */
-	if (llist_add(node, &lane->emitted))
+	if (llist_add(node, &lane->emitted)) {
+		evq_delay_point_atomic();
 		irq_work_queue(&lane->rouse);
+	}
 }
 
 /*
@@ -389,6 +399,7 @@ static void evq_lane_absorb(struct evq_lane *lane)
 	spin_lock(&lane->lock);
 	n = evq_lane_prospects(lane);
 	spin_unlock(&lane->lock);
+	evq_delay_point();
 	while (n-- && !list_empty(&lane->pooled)) {
 		event = list_first_entry(&lane->pooled, struct evq_event, node);
 		list_del(&event->node);
@@ -552,6 +563,7 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsi
 	spin_unlock(&lane->lock);
 
 	evq_lane_note_loss(lane, &loss);
+	evq_delay_point_atomic();
 	if (writable && !was_writable && wq_has_sleeper(&lane->queue->wait))
 		wake_up_interruptible_poll(&lane->queue->wait, EPOLLOUT | EPOLLWRNORM);
 	return work;
@@ -584,6 +596,7 @@ void evq_lane_done(struct evq_lane *lane)
 	lane->in_flight = 0;
 	awaited = lane->pausing;
 	spin_unlock(&lane->lock);
+	evq_delay_point();
 	if (awaited)
 		wake_up_all(&lane->queue->wait);
 }
@@ -620,6 +633,7 @@ void evq_lane_reconsider(struct evq_lane *lane)
 			lane->choked = true;
 		rouse = lane->state != EVQ_STATE_STOPPED && evq_lane_rouse(lane);
 		spin_unlock(&lane->lock);
+		evq_delay_point();
 		if (rouse)
 			wake_up_process(lane->dispatcher);
 		evq_events_free(&garbage);
@@ -641,6 +655,7 @@ void evq_lane_start(struct evq_lane *lane)
 	lane->state = EVQ_STATE_RUNNING;
 	rouse = evq_lane_rouse(lane);
 	spin_unlock(&lane->lock);
+	evq_delay_point();
 	if (rouse)
 		wake_up_process(lane->dispatcher);
 }
@@ -733,6 +748,7 @@ static void evq_lane_free(struct list_head *discarded)
 
 	list_for_each_entry_safe(event, next, discarded, node) {
 		list_del(&event->node);
+		evq_delay_point();
 		evq_share_uncharge(event->share, event->data_len);
 		evq_identity_remove_pending(event);
 		evq_event_dispatched(event, ECANCELED);
@@ -772,12 +788,14 @@ void evq_lane_stop(struct evq_lane *lane, bool discard)
 			evq_lane_dismiss(lane, submission);
 		}
 		spin_unlock(&lane->lock);
+		evq_delay_point();
 		cond_resched();
 		spin_lock(&lane->lock);
 	}
 	rouse = lane->state == EVQ_STATE_STOPPING && evq_lane_rouse(lane);
 	spin_unlock(&lane->lock);
 
+	evq_delay_point();
 	if (rouse)
 		wake_up_process(lane->dispatcher);
 	evq_lane_free(&discarded);
@@ -818,6 +836,7 @@ void evq_lane_cover(struct evq_lane *lane, u64 epoch, struct evq_cover *cover)
 {
 	const struct evq_event *event;
 
+	evq_delay_point_atomic();
 	spin_lock(&lane->lock);
 	lane->epoch = epoch;
 	cover->first_seq = evq_lane_first_waiting(lane);
@@ -846,6 +865,7 @@ void evq_lane_trim(struct evq_lane *lane, u64 max_events, u64 max_bytes)
 		spin_lock(&lane->lock);
 		more = evq_history_trim(&lane->history, max_events, max_bytes, &garbage);
 		spin_unlock(&lane->lock);
+		evq_delay_point();
 		evq_events_free(&garbage);
 		cond_resched();
 	} while (more);

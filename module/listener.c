@@ -4,6 +4,7 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
+#include "delay.h"
 #include "device.h"
 #include "event.h"
 #include "listener.h"
@@ -102,6 +103,7 @@ EXPORT_SYMBOL_GPL(evq_listen);
 void evq_unlisten(struct evq_listener *listener)
 {
 	evq_queue_remove_registration(listener->queue, listener->registration);
+	evq_delay_point();
 	WRITE_ONCE(listener->removed, true);
 	/* Whoever found it before has noted that by now, or sees that it is removed. */
 	synchronize_rcu();
@@ -140,6 +142,7 @@ bool evq_listener_use(struct evq_listener *listener)
 {
 	if (READ_ONCE(listener->removed))
 		return false;
+	evq_delay_point_atomic();
 	atomic_inc(&listener->users);
 	return true;
 }
@@ -208,7 +211,9 @@ void evq_listener_call(struct evq_listener *listener, struct evq_event *event)
 	evq_event_settle(event, generation, &settlement);
 
 	rcu_read_lock();
-	if (atomic_dec_and_test(&listener->users))
+	if (atomic_dec_and_test(&listener->users)) {
+		evq_delay_point_atomic();
 		wake_up_all(&listener->wait);
+	}
 	rcu_read_unlock();
 }

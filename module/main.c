@@ -34,6 +34,7 @@
 #include <linux/init.h>
 #include <linux/module.h>
 
+#include "delay.h"
 #include "device.h"
 #include "listener.h"
 #include "queue.h"
@@ -82,6 +83,9 @@ MODULE_PARM_DESC(user_receipts, "Most receipts that a user's receipts fds have r
 module_param_named(slow_callback_us, evq_slow_callback_us, uint, 0644);
 MODULE_PARM_DESC(slow_callback_us, "How long a callback in the kernel may take, microseconds");
 
+module_param_cb(delay_us, &evq_delay_ops, &evq_delay_us, 0600);
+MODULE_PARM_DESC(delay_us, "For tests: longest delay where a race is decided, microseconds");
+
 static int __init evq_init(void)
 {
 	struct evq_queue_settings settings = { .open_level = EVQ_LEVELS - 1 };
@@ -129,6 +133,7 @@ exit_read_queue:
 static void __exit evq_exit(void)
 {
 	evq_device_module_exit();
+	evq_delay_point();
 	evq_queue_module_exit();
 	evq_read_queue_module_exit();
 }

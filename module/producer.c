@@ -5,6 +5,7 @@
 #include <linux/preempt.h>
 #include <linux/slab.h>
 
+#include "delay.h"
 #include "device.h"
 #include "event.h"
 #include "identity.h"
@@ -82,6 +83,7 @@ static struct evq_event *evq_pool_take(struct evq_pool *pool)
 			n = find_first_zero_bit(pool->used, pool->nr_slots);
 		if (n == pool->nr_slots)
 			return NULL;
+		evq_delay_point_atomic();
 		/* Pairs with clear_bit_unlock() in evq_pool_give(). */
 		if (!test_and_set_bit_lock(n, pool->used))
 			return evq_pool_slot(pool, n);
@@ -116,6 +118,7 @@ struct evq_event *evq_pool_detach(struct evq_event *event)
 		own->priority = event->priority;
 		own->pool = pool;
 		memcpy(own->data, event->data, event->data_len);
+		evq_delay_point_atomic();
 		evq_pool_give(pool, event);
 		event = own;
 	} else {
@@ -255,6 +258,7 @@ int evq_emit(struct evq_producer *producer, const struct evq_emission *emission)
 	event->priority = emission->priority;
 	memcpy(event->data, emission->data, emission->data_len);
 	atomic64_inc(&pool->emitted);
+	evq_delay_point_atomic();
 	evq_lane_emit(evq_queue_lane(producer->queue, event->key), &event->emitted);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <linux/wait_bit.h>
 
 #include "deadline.h"
+#include "delay.h"
 #include "dispatcher.h"
 #include "event.h"
 #include "queue.h"
@@ -72,6 +73,7 @@ static void evq_queue_free(struct evq_queue *queue)
 {
 	u32 i;
 
+	evq_delay_point();
 	for (i = 0; i < queue->nr_lanes; i++)
 		if (queue->lanes[i].dispatcher)
 			kthread_stop(queue->lanes[i].dispatcher);
@@ -248,6 +250,7 @@ void evq_queue_get_handle(struct evq_queue *queue)
  */
 void evq_queue_put_handle(struct evq_queue *queue)
 {
+	evq_delay_point();
 	if (refcount_dec_and_test(&queue->handles))
 		evq_queue_stop(queue, false);
 	evq_queue_put(queue);
@@ -536,6 +539,7 @@ int evq_queue_event_state(struct evq_queue *queue, struct evq_event_state *state
 	state->seq = event->seq;
 	state->lane = event->lane;
 	callbacks = &event->callbacks;
+	evq_delay_point();
 	spin_lock(&callbacks->lock);
 	/* Retained, but the dispatcher is not through with it yet. */
 	pending |= !callbacks->dispatched;
@@ -587,6 +591,7 @@ static bool evq_queue_relieve_once(struct evq_queue *queue, u64 excess)
 		helped = evq_subscription_relieve(largest, excess, &garbage);
 	mutex_unlock(&queue->mutex);
 	evq_events_free(&garbage);
+	evq_delay_point();
 	if (lane) {
 		most -= min(most, excess);
 		evq_lane_trim(lane, most ? READ_ONCE(queue->settings.history_events) : 0, most);
@@ -680,6 +685,7 @@ int evq_queue_add_registration(struct evq_queue *queue, struct evq_registration 
 {
 	int ret;
 
+	evq_delay_point();
 	mutex_lock(&queue->mutex);
 	if (registration->listener)
 		registration->place.registration = ++queue->next_listener;
@@ -735,6 +741,7 @@ int evq_queue_start(struct evq_queue *queue)
 		}
 	}
 	queue->state = EVQ_STATE_RUNNING;
+	evq_delay_point();
 	for (i = 0; i < queue->nr_lanes; i++)
 		evq_lane_start(&queue->lanes[i]);
 unlock:
@@ -780,6 +787,7 @@ int evq_queue_pause(struct evq_queue *queue)
 	if (ret)
 		return ret;
 
+	evq_delay_point();
 	if (wait_event_killable(queue->wait, evq_queue_quiet(queue)))
 		ret = -EINTR;
 	for (i = 0; i < queue->nr_lanes; i++)
@@ -816,6 +824,7 @@ u64 evq_queue_stop(struct evq_queue *queue, bool discard)
 			evq_lane_stop(&queue->lanes[i], discard);
 	}
 	mutex_unlock(&queue->mutex);
+	evq_delay_point();
 	wake_up_all(&queue->wait);
 	evq_queue_settled(queue);
 	return stops;
@@ -832,6 +841,7 @@ void evq_queue_destroy(struct evq_queue *queue)
 	mutex_lock(&queue->mutex);
 	queue->destroyed = true;
 	mutex_unlock(&queue->mutex);
+	evq_delay_point();
 	evq_queue_stop(queue, false);
 }
 
@@ -847,8 +857,10 @@ void evq_queue_complete_stop(struct evq_queue *queue, struct evq_lane *lane)
 	struct evq_subscription *subscription;
 	bool last;
 
+	evq_delay_point();
 	mutex_lock(&queue->mutex);
 	evq_lane_stopped(lane);
+	evq_delay_point();
 	last = !--queue->nr_running;
 	list_for_each_entry(subscription, &queue->subscriptions, of_queue) {
 		evq_subscription_end(subscription, lane, last);
@@ -860,6 +872,7 @@ void evq_queue_complete_stop(struct evq_queue *queue, struct evq_lane *lane)
 		WRITE_ONCE(queue->stops, queue->stops + 1);
 	}
 	mutex_unlock(&queue->mutex);
+	evq_delay_point();
 	/* A state: all are to know, also those who ask to be woken one at a time. */
 	if (last)
 		wake_up_all(&queue->wait);
@@ -884,6 +897,7 @@ static bool evq_queue_discard(struct evq_queue *queue, u64 stops)
 			any |= evq_lane_discard(&queue->lanes[i]);
 	}
 	mutex_unlock(&queue->mutex);
+	evq_delay_point();
 	evq_queue_settled(queue);
 	return any;
 }
@@ -917,6 +931,7 @@ int evq_queue_drain(struct evq_queue *queue, u64 deadline_ns)
 	ret = evq_queue_wait_stopped(queue, stops, deadline_ns);
 	if (ret != -ETIMEDOUT)
 		return ret;
+	evq_delay_point();
 	late = evq_queue_discard(queue, stops);
 	ret = evq_queue_wait_stopped(queue, stops, 0);
 	if (!ret && late)

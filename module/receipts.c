@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 
 #include "deadline.h"
+#include "delay.h"
 #include "event.h"
 #include "queue.h"
 #include "receipts.h"
@@ -96,6 +97,7 @@ void evq_receipts_close(struct evq_receipts *receipts)
 	receipts->table = NULL;
 	spin_unlock(&receipts->lock);
 	kvfree(table);
+	evq_delay_point();
 	/* From here on nothing is posted. */
 	while (!list_empty(&receipts->ready)) {
 		entry = list_first_entry(&receipts->ready, struct evq_receipt_entry, node);
@@ -135,6 +137,7 @@ static void evq_receipts_unreserve(struct evq_receipts *receipts)
 	spin_lock(&receipts->lock);
 	receipts->outstanding--;
 	spin_unlock(&receipts->lock);
+	evq_delay_point();
 	evq_receipts_freed(receipts);
 }
 
@@ -154,6 +157,7 @@ static int evq_receipts_wait_room(struct evq_receipts *receipts, u64 deadline_ns
 	atomic_inc(&receipts->nr_waiting);
 	/* Pairs with the barrier in evq_receipts_freed(). */
 	smp_mb__after_atomic();
+	evq_delay_point();
 	ret = evq_wait_until(&receipts->queue->wait, TASK_INTERRUPTIBLE, deadline_ns, ({
 		reserved = evq_receipts_reserve_room(receipts);
 		reserved || evq_receipts_stopped(receipts);
@@ -270,6 +274,7 @@ void evq_receipt_post(struct evq_receipt_entry *entry)
 	struct evq_receipts *receipts = entry->receipts;
 	bool closed;
 
+	evq_delay_point_atomic();
 	spin_lock(&receipts->lock);
 	closed = receipts->closed;
 	receipts->outstanding--;
@@ -343,6 +348,7 @@ void evq_receipts_put_back(struct evq_receipts *receipts, struct list_head *entr
 	}
 	list_splice_init(entries, &receipts->ready);
 	spin_unlock(&receipts->lock);
+	evq_delay_point();
 	wake_up_all(&receipts->wait);
 }
 
@@ -367,6 +373,7 @@ void evq_receipts_consume(struct evq_receipts *receipts, struct list_head *entri
 	receipts->outstanding -= n;
 	receipts->read += n;
 	spin_unlock(&receipts->lock);
+	evq_delay_point();
 	evq_receipts_freed(receipts);
 }
 
@@ -421,6 +428,7 @@ int evq_receipts_wait(struct evq_receipts *receipts, u32 lane, u64 seq, bool non
 	found = evq_receipts_try(receipts, lane, seq, entry);
 	if (found != -EAGAIN || nonblock)
 		return found;
+	evq_delay_point();
 	ret = evq_wait_until(&receipts->wait, TASK_KILLABLE, deadline_ns, ({
 		found = evq_receipts_try(receipts, lane, seq, entry);
 		found != -EAGAIN;

@@ -2,6 +2,7 @@
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
+#include "delay.h"
 #include "event.h"
 #include "identity.h"
 #include "queue.h"
@@ -159,6 +160,7 @@ bool evq_replay_next(struct evq_replay *replay, struct evq_queue *queue,
 		step->before = replay->covers[replay->lane];
 		if (evq_replay_scan(replay, &queue->lanes[replay->lane], step))
 			replay->lane++;
+		evq_delay_point();
 		cond_resched();
 	}
 	return replay->lane < replay->nr_lanes;

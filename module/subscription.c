@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 
 #include "deadline.h"
+#include "delay.h"
 #include "event.h"
 #include "queue.h"
 #include "replay.h"
@@ -145,6 +146,7 @@ static void evq_subscription_drop(struct evq_subscription *subscription,
 	bool more;
 
 	evq_queue_remove_registration(subscription->queue, registration);
+	evq_delay_point();
 	evq_subscription_drop_replay(subscription, registration);
 	do {
 		spin_lock(&records->lock);
@@ -153,6 +155,7 @@ static void evq_subscription_drop(struct evq_subscription *subscription,
 		subscription->removals++;
 		more = evq_read_queue_forget(records, registration, &garbage);
 		spin_unlock(&records->lock);
+		evq_delay_point();
 		evq_events_free(&garbage);
 		cond_resched();
 	} while (more);
@@ -169,10 +172,12 @@ static void evq_subscription_close(struct evq_subscription *subscription)
 	bool more;
 
 	evq_queue_remove_subscription(subscription->queue, subscription);
+	evq_delay_point();
 	/* From here on no delivery comes in, and nobody else touches the slots. */
 	spin_lock(&records->lock);
 	subscription->closed = true;
 	spin_unlock(&records->lock);
+	evq_delay_point();
 	evq_subscription_open_gate(subscription);
 	do {
 		spin_lock(&records->lock);
@@ -243,6 +248,7 @@ static void evq_subscription_return_held(struct evq_subscription *subscription,
 		more = !list_empty(&reader->held);
 		spin_unlock(&records->lock);
 		rcu_read_unlock();
+		evq_delay_point();
 		evq_events_free(&garbage);
 		cond_resched();
 	} while (more);
@@ -264,6 +270,7 @@ void evq_subscription_remove_reader(struct evq_subscription *subscription,
 	mutex_lock(&subscription->registering);
 	last = subscription->nr_readers == 1;
 	evq_subscription_return_held(subscription, reader, !last);
+	evq_delay_point();
 	WRITE_ONCE(subscription->nr_readers, subscription->nr_readers - 1);
 	if (!last) {
 		evq_subscription_open_gate(subscription);
@@ -334,6 +341,7 @@ static int evq_subscription_replay(struct evq_subscription *subscription)
 	while (evq_subscription_wants_replay(subscription)) {
 		replay = list_first_entry(&subscription->replays, struct evq_replay, node);
 		more = evq_replay_next(replay, subscription->queue, &step);
+		evq_delay_point();
 		ret = evq_subscription_stage(subscription, replay, &step);
 		if (ret)
 			return ret;
@@ -342,6 +350,7 @@ static int evq_subscription_replay(struct evq_subscription *subscription)
 			replay->registration->replay = NULL;
 			evq_replay_free(replay);
 		}
+		evq_delay_point();
 		spin_lock(&records->lock);
 		records->replaying = !list_empty(&subscription->replays);
 		spin_unlock(&records->lock);
@@ -362,6 +371,7 @@ static int evq_subscription_add_registration(struct evq_subscription *subscripti
 	if (ret)
 		return ret;
 	ret = evq_queue_add_registration(subscription->queue, registration, covers);
+	evq_delay_point();
 	if (ret) {
 		xa_erase(&subscription->registrations, number);
 		return ret;
@@ -397,6 +407,7 @@ static int evq_subscription_add_replaying(struct evq_subscription *subscription,
 	if (!ret)
 		evq_subscription_replay(subscription);
 	mutex_unlock(&subscription->replaying);
+	evq_delay_point();
 	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 	return ret;
 }
@@ -491,6 +502,7 @@ int evq_subscription_unregister(struct evq_subscription *subscription, u32 numbe
 	mutex_unlock(&subscription->registering);
 	if (!registration)
 		return -ENOENT;
+	evq_delay_point();
 	evq_subscription_drop(subscription, registration);
 	evq_subscription_open_gate(subscription);
 	/* There may be a gap now, or the end, or what waited for the replay. */
@@ -510,6 +522,7 @@ static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp
 	bool closed;
 
 	set_active_memcg(old);
+	evq_delay_point_atomic();
 	if (!slot)
 		return false;
 	spin_lock(&records->lock);
@@ -583,6 +596,7 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 	bool nomem = false;
 	unsigned int i = 0;
 
+	evq_delay_point_atomic();
 	spin_lock(&records->lock);
 	if (!subscription->closed)
 		evq_subscription_tell(subscription, &subscription->queue->lanes[event->lane]);
@@ -654,6 +668,7 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 	struct evq_read_queue *records = &subscription->records;
 	u64 now = ktime_get_ns(), gate_ns = records->limits.gate_ns;
 
+	evq_delay_point();
 	if (evq_wait_until(&subscription->queue->settled, TASK_IDLE,
 			   gate_ns < U64_MAX - now ? now + gate_ns : U64_MAX,
 			   evq_gate_open(gate, event))) {
@@ -684,6 +699,7 @@ void evq_wakeups_issue(struct evq_wakeups *wakeups)
 		spin_lock(&subscription->records.lock);
 		subscription->woken = false;
 		spin_unlock(&subscription->records.lock);
+		evq_delay_point();
 		/* The barrier in here pairs with that of a reader or poller who enters the list. */
 		if (wq_has_sleeper(&subscription->wait))
 			wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
@@ -710,6 +726,7 @@ void evq_subscription_end(struct evq_subscription *subscription, struct evq_lane
 	if (ended)
 		subscription->ended = true;
 	spin_unlock(&records->lock);
+	evq_delay_point();
 	wake_up_interruptible_all(&subscription->wait);
 }
 
@@ -755,6 +772,7 @@ bool evq_subscription_relieve(struct evq_subscription *subscription, u64 bytes,
 	spin_lock(&subscription->records.lock);
 	n = evq_read_queue_relieve(&subscription->records, bytes, garbage);
 	spin_unlock(&subscription->records.lock);
+	evq_delay_point();
 	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 	return n;
 }
@@ -803,6 +821,7 @@ int evq_subscription_take(struct evq_subscription *subscription, struct evq_read
 		/* A replay that is not over has something to read. */
 		replay = ret >= 0 && records->replaying && list_empty(&records->staged);
 		spin_unlock(&records->lock);
+		evq_delay_point();
 		if (replay) {
 			mutex_lock(&subscription->replaying);
 			failed = evq_subscription_replay(subscription);
@@ -868,6 +887,7 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 	struct evq_slot *slot, *next;
 	LIST_HEAD(garbage);
 
+	evq_delay_point();
 	rcu_read_lock();
 	spin_lock(&records->lock);
 	list_for_each_entry_safe(slot, next, read, node) {
@@ -885,6 +905,7 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 	spin_unlock(&records->lock);
 	rcu_read_unlock();
 
+	evq_delay_point();
 	evq_events_free(&garbage);
 	evq_subscription_changed(subscription, back, ends);
 }
@@ -908,6 +929,7 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 	bool ends, more;
 	int ret = 0;
 
+	evq_delay_point();
 	spin_lock(&records->lock);
 	for (*taken = 0; *taken < n; ++*taken) {
 		ret = evq_read_queue_ack(records, &acks[*taken], pid, &garbage);
@@ -917,6 +939,7 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 	ends = evq_subscription_ends(subscription);
 	more = evq_read_queue_ripe(records);
 	spin_unlock(&records->lock);
+	evq_delay_point();
 	evq_events_free(&garbage);
 	evq_subscription_changed(subscription, more, ends);
 	return ret;

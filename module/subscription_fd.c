@@ -12,6 +12,7 @@
 #include <linux/user_namespace.h>
 
 #include "compat.h"
+#include "delay.h"
 #include "event.h"
 #include "ioctl.h"
 #include "lane.h"
@@ -120,6 +121,7 @@ static ssize_t evq_read_now(struct evq_subscription_file *file, struct iov_iter 
 			return over ? min(over, 0) : -EAGAIN;
 		if (n < 0)
 			return n;
+		evq_delay_point();
 		list_for_each_entry_safe(slot, next, &unread, node) {
 			fault = !evq_copy_slot(slot, to);
 			if (fault)
@@ -154,6 +156,7 @@ static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 			ret = evq_read_now(file, to);
 		if (ret != -EAGAIN || nonblock)
 			break;
+		evq_delay_point();
 		ret = wait_event_interruptible_exclusive(subscription->wait,
 							 evq_subscription_poll(subscription,
 									       &file->reader));
@@ -161,6 +164,7 @@ static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 			break;
 		woken = true;
 	}
+	evq_delay_point();
 	/* A wake-up reaches one reader; who has had it passes on what he leaves. */
 	if (woken && evq_subscription_poll(subscription, &file->reader))
 		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
@@ -176,6 +180,7 @@ static __poll_t evq_subscription_fd_poll(struct file *file, struct poll_table_st
 	 * after the look takes the lock after us, and so finds us when it wakes.
 	 */
 	poll_wait(file, &data->subscription->wait, table);
+	evq_delay_point_atomic();
 	return evq_subscription_poll(data->subscription, &data->reader);
 }
 

@@ -4,6 +4,7 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
+#include "delay.h"
 #include "queue.h"
 #include "user.h"
 
@@ -88,6 +89,7 @@ void evq_user_put(struct evq_user *user)
 
 	if (!user || refcount_dec_not_one(&user->refs))
 		return;
+	evq_delay_point_atomic();
 	/* Who looks up under the lock finds nobody without reference. */
 	xa_lock(&evq_users);
 	gone = refcount_dec_and_test(&user->refs);
@@ -161,6 +163,7 @@ struct evq_share *evq_share_get_current(struct evq_queue *queue)
 	share->queue = queue;
 	refcount_set(&share->refs, 1);
 
+	evq_delay_point();
 	xa_lock(&queue->shares);
 	old = __xa_cmpxchg(&queue->shares, uid, NULL, share, GFP_KERNEL);
 	if (old && !xa_is_err(old))
@@ -195,6 +198,7 @@ void evq_share_put(struct evq_share *share)
 
 	if (!share || refcount_dec_not_one(&share->refs))
 		return;
+	evq_delay_point_atomic();
 	shares = &share->queue->shares;
 	xa_lock(shares);
 	gone = refcount_dec_and_test(&share->refs);
