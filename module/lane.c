@@ -116,38 +116,60 @@ static struct evq_event *evq_lane_shift(struct evq_lane *lane, unsigned int leve
 	return event;
 }
 
-/* Evict an event for a new one of @level, if the queue is such and there is one. */
-static bool evq_lane_evict(struct evq_lane *lane, u32 level, struct list_head *garbage)
+/**
+ * enum evq_room - whether there is room for an event
+ * @EVQ_ROOM_NONE: no
+ * @EVQ_ROOM_FREE: yes
+ * @EVQ_ROOM_EVICT: as soon as another is evicted. One for one: what waits does not
+ *	grow, even where it is above the bound
+ */
+enum evq_room {
+	EVQ_ROOM_NONE,
+	EVQ_ROOM_FREE,
+	EVQ_ROOM_EVICT,
+};
+
+/* What a lane, @full or not, has for an event of @level. */
+static enum evq_room evq_lane_room(const struct evq_lane *lane, bool full, u32 level)
+{
+	lockdep_assert_held(&lane->lock);
+
+	if (!full)
+		return EVQ_ROOM_FREE;
+	if (evq_lane_setting_mode(lane) & EVQ_MODE_EVICT && lane->busy &&
+	    __ffs64(lane->busy) <= level)
+		return EVQ_ROOM_EVICT;
+	return EVQ_ROOM_NONE;
+}
+
+/* Evict the oldest event of the lowest level. */
+static void evq_lane_evict(struct evq_lane *lane, struct list_head *garbage)
 {
 	struct evq_event *event;
 
 	lockdep_assert_held(&lane->lock);
 
-	if (!(evq_lane_setting_mode(lane) & EVQ_MODE_EVICT) || !lane->busy ||
-	    __ffs64(lane->busy) > level)
-		return false;
 	event = evq_lane_shift(lane, __ffs64(lane->busy));
 	lane->evicted++;
 	evq_loss_add(&lane->loss, 1, 0, event->seq, event->seq);
 	evq_identity_remove_pending(event);
 	evq_event_dispatched(event, ENOBUFS);
 	evq_event_put(event, garbage);
-	return true;
 }
 
 /*
- * Make sure that there is room for a newcomer. While a larger capacity is being handed
- * out there is room and a line; then only those of a higher level pass.
+ * What there is for a newcomer. While a larger capacity is being handed out there is room and
+ * a line; then only those of a higher level pass.
  */
-static bool evq_lane_admits(struct evq_lane *lane, u32 level, struct list_head *garbage)
+static enum evq_room evq_lane_room_now(const struct evq_lane *lane, u32 level)
 {
-	/* One for one: what waits does not grow, even where it is above the bound. */
-	return !(lane->lines >> level) &&
-	       (!evq_lane_full(lane) || evq_lane_evict(lane, level, garbage));
+	return lane->lines >> level ? EVQ_ROOM_NONE :
+				      evq_lane_room(lane, evq_lane_full(lane), level);
 }
 
-/* Take an event over, which is on no list. There is room for it. */
-static int evq_lane_accept(struct evq_lane *lane, struct evq_event *event, u64 now)
+/* Take an event over, which is on no list. There is @room for it. */
+static int evq_lane_accept(struct evq_lane *lane, struct evq_event *event, enum evq_room room,
+			   u64 now, struct list_head *garbage)
 {
 	lockdep_assert_held(&lane->lock);
 
@@ -159,6 +181,9 @@ static int evq_lane_accept(struct evq_lane *lane, struct evq_event *event, u64 n
 		event->seq = 0;
 		return -EEXIST;
 	}
+	/* Not before: who is refused makes nobody go. */
+	if (room == EVQ_ROOM_EVICT)
+		evq_lane_evict(lane, garbage);
 	lane->next_seq++;
 	if (event->callbacks.receipt)
 		evq_receipt_accepted(event->callbacks.receipt, event->lane, event->seq, event->id);
@@ -171,13 +196,22 @@ static int evq_lane_accept(struct evq_lane *lane, struct evq_event *event, u64 n
 	return 0;
 }
 
-/* Take over the first event of @submission. There is room for it. */
-static int evq_lane_accept_first(struct evq_lane *lane, struct evq_submission *submission, u64 now)
+/*
+ * Take over the first event of @submission, or find that it cannot be, for its id. Another lane
+ * may take or free an id at any time: who is let in has to claim it, and whoever has no room
+ * is only told.
+ */
+static int evq_lane_accept_first(struct evq_lane *lane, struct evq_submission *submission,
+				 enum evq_room room, u64 now, struct list_head *garbage)
 {
 	struct evq_event *event = evq_submission_first(submission);
 
+	if (room == EVQ_ROOM_NONE) {
+		submission->error = -EEXIST;
+		return submission->error;
+	}
 	list_del(&event->node);
-	submission->error = evq_lane_accept(lane, event, now);
+	submission->error = evq_lane_accept(lane, event, room, now, garbage);
 	if (submission->error)
 		list_add(&event->node, &submission->events);
 	else
@@ -225,6 +259,7 @@ static void evq_lane_dismiss(struct evq_lane *lane, struct evq_submission *submi
 static bool evq_lane_admit(struct evq_lane *lane, struct list_head *garbage)
 {
 	struct evq_submission *submission;
+	enum evq_room room;
 	unsigned int n;
 	u64 now;
 
@@ -239,12 +274,13 @@ static bool evq_lane_admit(struct evq_lane *lane, struct list_head *garbage)
 		if (n == EVQ_BATCH)
 			return true;
 		submission = list_first_entry(&lane->blocked[level], struct evq_submission, node);
-		/* Who is going to be refused makes nobody go. */
-		if (!evq_identity_is_taken(evq_submission_first(submission)) &&
-		    evq_lane_full(lane) && !evq_lane_evict(lane, level, garbage))
+		room = evq_lane_room(lane, evq_lane_full(lane), level);
+		/* Who is refused for his id does not wait for room. */
+		if (room == EVQ_ROOM_NONE &&
+		    !evq_identity_is_taken(evq_submission_first(submission)))
 			break;
 		evq_lane_step_out(lane, submission);
-		if (evq_lane_accept_first(lane, submission, now) ||
+		if (evq_lane_accept_first(lane, submission, room, now, garbage) ||
 		    list_empty(&submission->events))
 			evq_lane_dismiss(lane, submission);
 		else
@@ -309,6 +345,7 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 {
 	bool rouse = false, wait = false;
 	struct evq_event *event;
+	enum evq_room room;
 	LIST_HEAD(garbage);
 	int ret = 0;
 	u64 now;
@@ -320,11 +357,11 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		now = ktime_get_ns();
 		while (!ret && !list_empty(&submission->events)) {
 			event = evq_submission_first(submission);
-			/* Who is refused for that neither waits nor makes others go. */
-			if (!evq_identity_is_taken(event) &&
-			    !evq_lane_admits(lane, event->priority, &garbage))
+			room = evq_lane_room_now(lane, event->priority);
+			/* Who is refused for his id does not wait for room. */
+			if (room == EVQ_ROOM_NONE && !evq_identity_is_taken(event))
 				break;
-			ret = evq_lane_accept_first(lane, submission, now);
+			ret = evq_lane_accept_first(lane, submission, room, now, &garbage);
 		}
 		if (ret || list_empty(&submission->events)) {
 			/* Done. */
@@ -414,6 +451,7 @@ static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *ga
 {
 	struct evq_event *event;
 	u64 now = ktime_get_ns();
+	enum evq_room room;
 	unsigned int n;
 
 	lockdep_assert_held(&lane->lock);
@@ -421,11 +459,12 @@ static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *ga
 	for (n = 0; n < EVQ_BATCH && !list_empty(&lane->incoming); n++) {
 		event = list_first_entry(&lane->incoming, struct evq_event, node);
 		if (evq_lane_accepts(lane)) {
-			if (lane->waiting >= READ_ONCE(lane->settings->capacity) &&
-			    !evq_lane_evict(lane, event->priority, garbage))
+			room = evq_lane_room(lane, lane->waiting >=
+					     READ_ONCE(lane->settings->capacity), event->priority);
+			if (room == EVQ_ROOM_NONE)
 				return false;
 			list_del(&event->node);
-			evq_lane_accept(lane, event, now);
+			evq_lane_accept(lane, event, room, now, garbage);
 		} else {
 			list_del(&event->node);
 			WRITE_ONCE(lane->refused, lane->refused + 1);

@@ -328,6 +328,136 @@ static void forgetting(__u32 lanes, __u64 history)
 	rounds_told(nr, "submit, ask and forget the same ids");
 }
 
+/*
+ * The same id comes to two full lanes at once, or is forgotten in one as it
+ * comes to the other. Whoever is refused takes nobody's place, and nobody comes
+ * in where there is no room.
+ */
+#define FULL 4
+
+struct rivals {
+	int queue;
+	atomic_int met;
+	/* one for each lane */
+	__u64 keys[2];
+	int nr;
+	bool forget;
+};
+
+struct rival {
+	struct rivals *all;
+	int lane;
+};
+
+/* As close to each other as can be: a barrier wakes one long after the other. */
+static void start_together(struct rivals *all, int round)
+{
+	__u64 end = patience_ns();
+
+	atomic_fetch_add(&all->met, 1);
+	for (int n = 0; atomic_load(&all->met) < 2 * round; n++) {
+		if (n % 10000 == 9999) {
+			CHECK(now_ns() < end);
+			sched_yield();
+		}
+	}
+}
+
+static int rivals(void *arg)
+{
+	struct rival *self = arg;
+	struct rivals *all = self->all;
+	struct dice dice;
+	int accepted = 0;
+
+	dice_init(&dice, self->lane);
+	for (int round = 1; round <= all->nr; round++) {
+		volatile __u32 spin = dice_below(&dice, 300);
+		int ret;
+
+		start_together(all, round);
+		while (spin)
+			spin--;
+		if (all->forget && self->lane) {
+			CHECK_EQ(1, forget(all->queue, round));
+			continue;
+		}
+		ret = unique_event(all->queue, .id = round,
+				   .key = all->keys[self->lane]);
+		if (all->forget && ret == -EAGAIN)
+			continue;
+		if (ret != 1)
+			CHECK_EQ(-EEXIST, ret);
+		accepted += ret == 1;
+	}
+	return accepted;
+}
+
+/* Two lanes, in each of which FULL events wait; with @retained ids in the second. */
+static void rivals_init(struct rivals *all, __u32 mode, int retained)
+{
+	struct evq_event_desc event = { 0 };
+
+	all->queue = queue_retaining(2, retained, 0);
+	for (__u32 lane = 0; lane < 2; lane++) {
+		do {
+			event.key++;
+			CHECK_EQ(1, submit(all->queue, &event, 1, EVQ_SUBMIT_RESULTS, 0));
+		} while (event.lane != lane);
+		all->keys[lane] = event.key;
+	}
+	queue_settle(all->queue);
+	forget(all->queue, 0);
+	for (int id = 1; id <= retained; id++)
+		CHECK_EQ(1, submit_event(all->queue, .id = id, .key = all->keys[1]));
+	queue_settle(all->queue);
+	pause_it(all->queue);
+	CHECK_EQ(0, queue_settings(all->queue, EVQ_SET_CAPACITY | EVQ_SET_MODE,
+				   .capacity = FULL, .mode = mode));
+	for (int i = 0; i < 2 * FULL; i++)
+		CHECK_EQ(1, try_event(all->queue, .key = all->keys[i % 2]));
+}
+
+/* Returns how many were accepted. */
+static int rivals_run(struct rivals *all)
+{
+	struct rival each[2];
+	struct task tasks[2];
+	int accepted = 0;
+
+	for (int i = 0; i < 2; i++) {
+		each[i] = (struct rival){ all, i };
+		task_start(&tasks[i], rivals, &each[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		accepted += task_join(&tasks[i]);
+	return accepted;
+}
+
+TEST(refused_in_one_of_two_lanes_evicts_nobody)
+{
+	struct rivals all = { .nr = rounds(3000) };
+	__u64 evicted;
+
+	rivals_init(&all, EVQ_MODE_EVICT, 0);
+	evicted = queue_info(all.queue).evicted;
+	EXPECT_EQ(all.nr, rivals_run(&all));
+	EXPECT_EQ(all.nr, queue_info(all.queue).evicted - evicted);
+	EXPECT_EQ(FULL, lane_info(all.queue, 0).waiting);
+	EXPECT_EQ(FULL, lane_info(all.queue, 1).waiting);
+	rounds_told(all.nr, "one id comes to two full lanes");
+}
+
+TEST(forgotten_in_one_lane_finds_no_room_in_another)
+{
+	struct rivals all = { .nr = rounds(3000), .forget = true };
+
+	rivals_init(&all, 0, all.nr);
+	EXPECT_EQ(0, rivals_run(&all));
+	EXPECT_EQ(FULL, lane_info(all.queue, 0).waiting);
+	rounds_told(all.nr, "an id is forgotten as it comes to a full lane");
+}
+
 TEST(forgetting_races_with_submitting)
 {
 	forgetting(1, FEW_IDS);
