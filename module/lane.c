@@ -912,7 +912,7 @@ void evq_lane_trim(struct evq_lane *lane, u64 max_events, u64 max_bytes)
 
 /**
  * evq_lane_destroy() - free what a lane retains
- * @lane: a lane without dispatcher, of which nothing waits
+ * @lane: a lane without dispatcher, and nobody about to wake it, of which nothing waits
  *
  * Context: process; may sleep.
  */
@@ -921,7 +921,6 @@ void evq_lane_destroy(struct evq_lane *lane)
 	struct evq_event *event, *next;
 	LIST_HEAD(garbage);
 
-	irq_work_sync(&lane->rouse);
 	evq_lane_absorb_emitted(lane);
 	list_splice_init(&lane->pooled, &lane->incoming);
 	list_for_each_entry_safe(event, next, &lane->incoming, node) {

@@ -74,6 +74,9 @@ static void evq_queue_free(struct evq_queue *queue)
 	u32 i;
 
 	evq_delay_point();
+	/* The last that was emitted may still be about to wake a dispatcher. */
+	for (i = 0; i < queue->nr_lanes; i++)
+		irq_work_sync(&queue->lanes[i].rouse);
 	for (i = 0; i < queue->nr_lanes; i++)
 		if (queue->lanes[i].dispatcher)
 			kthread_stop(queue->lanes[i].dispatcher);
