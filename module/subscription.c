@@ -675,6 +675,8 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 		spin_lock(&records->lock);
 		evq_read_queue_disconnect(records);
 		spin_unlock(&records->lock);
+		/* Other lanes may wait for the same one. */
+		evq_subscription_open_gate(subscription);
 		wake_up_interruptible_all(&subscription->wait);
 	}
 	evq_subscription_put(subscription);
@@ -773,6 +775,7 @@ bool evq_subscription_relieve(struct evq_subscription *subscription, u64 bytes,
 	n = evq_read_queue_relieve(&subscription->records, bytes, garbage);
 	spin_unlock(&subscription->records.lock);
 	evq_delay_point();
+	evq_subscription_open_gate(subscription);
 	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 	return n;
 }

@@ -845,6 +845,21 @@ static int queue_with_gates(__u32 capacity)
 	return queue;
 }
 
+/* Whether the dispatcher has taken an event and sleeps over it. */
+static bool sleeps_at_gate(int queue)
+{
+	struct evq_lane_info info = lane_info(queue, 0);
+	char path[64], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", info.pid);
+	f = fopen(path, "r");
+	CHECK(f);
+	CHECK(fscanf(f, "%*d (%*[^)]) %c", &state) == 1);
+	fclose(f);
+	return info.waiting && (state == 'I' || state == 'S' || state == 'D');
+}
+
 TEST(gate_needs_consent)
 {
 	int queue = queue_running(8);
@@ -1052,6 +1067,31 @@ TEST(gate_ended_by_ack)
 	queue_settle(queue);
 	EXPECT_EQ(2, subscription_info(sub).in_hand);
 	EXPECT_EQ(1, subscription_info(sub).delivered);
+}
+
+/* What takes records away for their memory makes room, too. */
+TEST(gate_ended_by_max_pinned)
+{
+	enum { BYTES = 1000 };
+	int queue = queue_with_gates(64);
+	int sub = subscribe_gate(queue, 2, FOREVER);
+	struct reader r;
+
+	reader_init(&r, sub);
+	/* Without ids: nobody asks what becomes of them, and so nobody is told. */
+	for (int i = 1; i <= 3; i++)
+		ASSERT_EQ(1, submit_event(queue, .data_ptr = (uintptr_t)payload,
+					  .data_len = BYTES));
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	UNTIL(subscription_info(sub).queued == 2 && sleeps_at_gate(queue));
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_MAX_PINNED, .max_pinned = 2 * BYTES));
+	queue_settle(queue);
+	reader_gap(&r, EVQ_SCOPE_SUBSCRIPTION, 1, 1, EVQ_LOST_PINNED, 1);
+	EXPECT_EQ(2, reader_event(&r)->seq);
+	EXPECT_EQ(3, reader_event(&r)->seq);
+	reader_empty(&r);
+	reader_settle(&r);
+	EXPECT_EQ(0, subscription_info(sub).disconnected);
 }
 
 /* Who was delivered to before the lane stood still is woken before. */
