@@ -19,20 +19,21 @@ percent=${EVQ_ROUNDS:-100}
 races=(
 	"2 p02_exactly_once register_read_unregister fifty_calls fifty_calls_of_ten_subscriptions
 		fifty_calls_in_several_lanes sixty_calls sixty_calls_in_several_lanes"
-	"4 p03_late_registration no_gap_no_double id_while_events_come several_readers_share_a_replay"
+	"2 p03_late_registration no_gap_no_double id_while_events_come several_readers_share_a_replay"
 	"2 p04_identity one_wins forgetting_races_with_submitting forgetting_races_with_submitting_in_lanes
-		first_in_line_wins"
+		first_in_line_wins refused_in_one_of_two_lanes_evicts_nobody
+		forgotten_in_one_lane_finds_no_room_in_another"
 	"2 p06_pressure_in crowd crowd_while_settings_change nobody_overtakes"
 	"2 p07_pressure_out gate_under_load read_while_it_overflows"
 	"2 p08_ledger racing"
-	"2 p09_completion storm many_wait room_by_waiting"
+	"20 p09_completion storm many_wait room_by_waiting"
 	"2 p11_work_sharing each_acknowledged_once threads_on_one_fd threads_on_readers keys_of_the_dead"
 	"2 p12_stop everything_is_accounted_for pause_and_start_under_load stopped_under_load"
 	"2 p13_drivers all_contexts_at_once churn_under_load"
 	"10 p14_unload under_opening_and_closing"
 	"2 r3_multi_callback fifty_calls fifty_calls_by_several_workers"
 	"2 r4_worker_pool sixty_calls sixty_calls_in_the_order_of_each_key"
-	"2 kill in_the_middle_of_traffic"
+	"40 kill in_the_middle_of_traffic"
 )
 
 # Where a program is: beside this one, or where the project builds it.

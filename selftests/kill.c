@@ -5,6 +5,7 @@
  * else is held up, and nothing of the dead is left.
  */
 #include "evq_harness.h"
+#include "evq_race.h"
 
 #define ROUNDS 25
 #define PRODUCERS 3
@@ -90,7 +91,7 @@ TEST(in_the_middle_of_traffic)
 	register_for(t->common, .match = 0);
 	witness = subscribe_all(t->queue);
 	reader_init(&r, witness);
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < turns(ROUNDS); round++) {
 		pid_t pids[PRODUCERS + SUBSCRIBERS + 1];
 		__u32 submitted, received;
 		int n = 0;
@@ -161,7 +162,7 @@ TEST(with_all_it_has)
 {
 	struct traffic *t = shared(sizeof(*t));
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < turns(ROUNDS); round++) {
 		__u32 before = t->submitted;
 		pid_t pid = child_start(whole_life, t);
 

@@ -7,10 +7,11 @@
 #include <sys/syscall.h>
 
 #include "evq_harness.h"
+#include "evq_race.h"
 
 #define CAPACITY 64
 #define MODEL_ROUNDS 4000
-#define STORM_EVENTS 2000
+#define STORM_EVENTS ((__u64)turns(2000))
 #define STORM_SUBSCRIBERS 4
 
 #define FIRST 1 /* number of the first registration of a subscription */

@@ -422,18 +422,12 @@ static bool open_and_close(struct openers *all, int i)
 	return true;
 }
 
-/* As often on every machine, unless it is asked for less. */
-static int times(void)
-{
-	return getenv("EVQ_ROUNDS") ? rounds(TIMES) : TIMES;
-}
-
 static int opener_main(void *arg)
 {
 	struct opener *o = arg;
 	char byte;
 
-	for (int turn = 1; turn <= times(); turn++) {
+	for (int turn = 1; turn <= turns(TIMES); turn++) {
 		/* every other time the first is alone */
 		int cycles = turn % 2 && o->number ? 0 : CYCLES;
 
@@ -472,7 +466,7 @@ TEST_F(unload, under_opening_and_closing)
 	}
 	for (int i = 0; i < OPENERS; i++)
 		pids[i] = child_start(opener_main, &openers[i]);
-	for (int turn = 1; turn <= times(); turn++) {
+	for (int turn = 1; turn <= turns(TIMES); turn++) {
 		int opened = atomic_load(&all->opened);
 		__u64 end = patience_ns();
 		int ret;
@@ -492,7 +486,7 @@ TEST_F(unload, under_opening_and_closing)
 	for (int i = 0; i < OPENERS; i++)
 		child_ok(pids[i]);
 	TH_LOG("%d opened, %d of %d times unloaded in between",
-	       atomic_load(&all->opened), in_the_middle, times());
+	       atomic_load(&all->opened), in_the_middle, turns(TIMES));
 }
 
 /* The new one has nothing of the old one. */
