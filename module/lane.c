@@ -292,6 +292,7 @@ static bool evq_lane_admit(struct evq_lane *lane, struct list_head *garbage)
 /* Wait until the submission is taken or dismissed, a signal, or the deadline. */
 static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submission, u64 deadline_ns)
 {
+	bool writable = false;
 	int ret = 0;
 
 	for (;;) {
@@ -318,12 +319,16 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 		evq_lane_step_out(lane, submission);
 		lane->nr_blocked--;
 		submission->blocked = false;
+		/* It may be that there was room all the time, for others than those in line. */
+		writable = evq_lane_writable(lane);
 	} else if (list_empty(&submission->events)) {
 		ret = 0;
 	} else {
 		ret = submission->error ?: -ESHUTDOWN;
 	}
 	spin_unlock(&lane->lock);
+	if (writable && wq_has_sleeper(&lane->queue->wait))
+		wake_up_interruptible_poll(&lane->queue->wait, EPOLLOUT | EPOLLWRNORM);
 	return ret;
 }
 

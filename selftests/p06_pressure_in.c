@@ -6,6 +6,7 @@
  * dispatching or from other settings. What is for kernel producers, for those
  * with the control right and for each user; and what POLLOUT says of all this.
  */
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 
 #include "evq_harness.h"
@@ -492,6 +493,75 @@ TEST(pollout_wakes)
 		ASSERT_EQ(POLLOUT, task_join(&t));
 		close(queue);
 	}
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+/* Only a wake-up ends this: poll(2) looks once more when its time is over. */
+static int wake_up_for_pollout(void *arg)
+{
+	struct epoll_event event = { .events = EPOLLOUT };
+	int ep = epoll_create1(EPOLL_CLOEXEC), n;
+
+	CHECK(ep >= 0);
+	CHECK(!epoll_ctl(ep, EPOLL_CTL_ADD, *(int *)arg, &event));
+	n = epoll_wait(ep, &event, 1, patience_ms());
+	close(ep);
+	return n;
+}
+
+/*
+ * Those in line are on their way to be refused, as their id is taken, and there
+ * is room: whoever polls learns of it also when the line breaks up by itself.
+ */
+TEST(pollout_as_the_line_breaks_up)
+{
+	enum { MANY = 100, BYTES = 100 };
+	static char payload[BYTES];
+	struct sigaction action = { .sa_handler = on_signal };
+	struct evq_event_desc event = {
+		.id = 7,
+		.flags = EVQ_EVENT_UNIQUE,
+		.data_ptr = (uintptr_t)payload,
+		.data_len = BYTES,
+	};
+	struct evq_event_desc events[MANY];
+	struct producer line[MANY];
+	int queue = queue_paused(1), sub, ret, won = 0;
+	struct task t;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_HISTORY | EVQ_SET_GATE_MAX,
+				    .history_events = 1, .gate_max_ns = FOREVER));
+	sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_records = 1,
+			     .gate_ns = FOREVER);
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	ASSERT_EQ(1, try_event(queue, .id = 1));
+	for (int i = 0; i < MANY; i++) {
+		events[i] = event;
+		line[i] = (struct producer){ .queue = queue, .events = &events[i], .nr_events = 1 };
+		producer_start(&line[i]);
+	}
+	await_blocked(queue, MANY);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	/* It is taken, and held up at the gate, with nothing behind it. */
+	UNTIL(lane_info(queue, 0).retained_bytes == BYTES);
+	task_start(&t, wake_up_for_pollout, &queue);
+	UNTIL(sleeps_in(t.tid, SYS_epoll_wait) || atomic_load(&t.done));
+	for (int i = 0; i < MANY; i++)
+		pthread_kill(line[i].task.thread, SIGUSR1);
+	for (int i = 0; i < MANY; i++) {
+		ret = producer_join(&line[i]);
+		won += ret == 1;
+		EXPECT_TRUE(ret == 1 || ret == -EEXIST || ret == -EINTR);
+	}
+	EXPECT_EQ(1, won);
+	EXPECT_EQ(1, task_join(&t));
+	EXPECT_EQ(0, subscription_info(sub).disconnected);
 }
 
 /* Evicting */
