@@ -664,7 +664,6 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-
 /* Threads are made as they are needed. */
 static struct worker *worker_start(void)
 {
