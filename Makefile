@@ -91,6 +91,10 @@ fuzz: selftests ## Run programs at random on the debug kernel; TIME=seconds, SEE
 lint: ## Check style, types and interfaces
 	@scripts/lint
 
+.PHONY: model
+model: ## Check models of the protocols with spin, and that they can fail
+	@scripts/model
+
 .PHONY: test-vm
 test-vm: ## Test the virtual machine's own verdicts
 	@scripts/test-vm --kernel $(K)
