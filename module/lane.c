@@ -596,7 +596,8 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsi
 	more |= evq_lane_admit(lane, garbage);
 	if (lane->in_flight)
 		work = EVQ_WORK_EVENTS;
-	else if (more)
+	else if (more || (lane->busy && lane->state == EVQ_STATE_RUNNING))
+		/* Where nothing waited but producers, what they brought does now. */
 		work = EVQ_WORK_MORE;
 	else if (lane->state == EVQ_STATE_STOPPING && !lane->lines)
 		work = EVQ_WORK_STOP;

@@ -564,6 +564,35 @@ TEST(pollout_as_the_line_breaks_up)
 	EXPECT_EQ(0, subscription_info(sub).disconnected);
 }
 
+/* Who comes after all of those is not left behind, though nobody submits after him. */
+TEST(last_of_a_line_that_is_refused)
+{
+	enum { MANY = 70 };
+	struct evq_event_desc unique = { .id = 7, .flags = EVQ_EVENT_UNIQUE };
+	struct evq_event_desc events[MANY], last = { .id = 8 };
+	struct producer line[MANY], p;
+	int queue = queue_paused(1), won = 0;
+
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_HISTORY, .history_events = 1));
+	ASSERT_EQ(1, try_event(queue, .id = 1));
+	for (int i = 0; i < MANY; i++) {
+		events[i] = unique;
+		line[i] = (struct producer){ .queue = queue, .events = &events[i], .nr_events = 1 };
+		producer_start(&line[i]);
+	}
+	await_blocked(queue, MANY);
+	p = (struct producer){ .queue = queue, .events = &last, .nr_events = 1 };
+	producer_start(&p);
+	await_blocked(queue, MANY + 1);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	for (int i = 0; i < MANY; i++)
+		won += producer_join(&line[i]) == 1;
+	EXPECT_EQ(1, won);
+	EXPECT_EQ(1, producer_join(&p));
+	queue_settle(queue);
+	EXPECT_EQ(3, queue_info(queue).dispatched);
+}
+
 /* Evicting */
 
 /* A paused queue that evicts, and a subscription to all of it. */
