@@ -103,6 +103,7 @@ struct evq_callbacks {
  * @of_identity: pending or retained: in &evq_identity.events. Identity's lock
  * @of_identity_node: retained: in &evq_identity.retained. Identity's lock
  * @position: in the history of its lane, from 1
+ * @lowest: retained: neither it nor what came into the history later has a lower @seq
  * @of_history: in &evq_history.events. Lane's lock
  * @of_expiry: in &evq_expiry.events; empty: in none. Expiry's lock
  * @callbacks: see there
@@ -138,6 +139,7 @@ struct evq_event {
 	struct list_head	of_identity;
 	struct rb_node		of_identity_node;
 	u64			position;
+	u64			lowest;
 	struct rb_node		of_history;
 	struct timerqueue_node	of_expiry;
 	struct evq_callbacks	callbacks;

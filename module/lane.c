@@ -481,12 +481,29 @@ static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *ga
 	       (!list_empty(&lane->pooled) && evq_lane_prospects(lane));
 }
 
+/* The lowest sequence number that waits; each level is in the order of the numbers. */
+static u64 evq_lane_first_waiting(const struct evq_lane *lane)
+{
+	const struct evq_event *event;
+	u64 first = lane->next_seq, busy;
+
+	lockdep_assert_held(&lane->lock);
+
+	for (busy = lane->busy; busy; busy &= busy - 1) {
+		event = list_first_entry(&lane->levels[__ffs64(busy)], struct evq_event, node);
+		first = min(first, event->seq);
+	}
+	return first;
+}
+
 /* The next event: the highest level's oldest. */
 static void evq_lane_pop(struct evq_lane *lane, struct list_head *batch)
 {
+	u64 lowest = evq_lane_first_waiting(lane);
 	struct evq_event *event = evq_lane_shift(lane, fls64(lane->busy) - 1);
 
 	list_add_tail(&event->node, batch);
+	event->lowest = lowest;
 	event->epoch = lane->epoch;
 	lane->in_flight++;
 	if (READ_ONCE(lane->settings->history_events))
@@ -744,23 +761,6 @@ void evq_lane_unpause(struct evq_lane *lane)
 	spin_unlock(&lane->lock);
 }
 
-/* The lowest sequence number that waits; each level is in the order of the numbers. */
-static u64 evq_lane_first_waiting(struct evq_lane *lane)
-{
-	const struct evq_event *event;
-	u64 first = lane->next_seq;
-	unsigned int level;
-
-	lockdep_assert_held(&lane->lock);
-
-	for (level = 0; level < EVQ_LEVELS; level++) {
-		event = list_first_entry_or_null(&lane->levels[level], struct evq_event, node);
-		if (event)
-			first = min(first, event->seq);
-	}
-	return first;
-}
-
 /* Move what waits to @discarded, and count it. */
 static void evq_lane_clear(struct evq_lane *lane, struct list_head *discarded)
 {
@@ -887,7 +887,7 @@ void evq_lane_cover(struct evq_lane *lane, u64 epoch, struct evq_cover *cover)
 	cover->first_seq = evq_lane_first_waiting(lane);
 	event = evq_history_first(&lane->history);
 	cover->first_position = event ? event->position : lane->history.next_position;
-	cover->next_seq = event ? event->seq : 0;
+	cover->next_seq = event ? event->lowest : 0;
 	cover->end_position = lane->history.next_position;
 	cover->last_seq = lane->history.last_seq;
 	spin_unlock(&lane->lock);

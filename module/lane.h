@@ -92,7 +92,7 @@ struct evq_loss {
  * @first_seq: lowest sequence number that it can match
  * @first_position: of what is retained, the first; replays begin there
  * @end_position: replays end before it
- * @next_seq: sequence number of the first retained event
+ * @next_seq: lowest sequence number that there may be from @first_position on
  * @last_seq: highest sequence number that was ever retained
  */
 struct evq_cover {

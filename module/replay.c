@@ -112,7 +112,8 @@ static bool evq_replay_scan(struct evq_replay *replay, struct evq_lane *lane,
 			break;
 		}
 		cover->first_position = event->position + 1;
-		cover->next_seq = event->seq + 1;
+		/* Of those to come none is lower, and none is the same. */
+		cover->next_seq = event->lowest + (event->lowest == event->seq);
 		if (evq_filter_matches(filter, event)) {
 			evq_event_get(event);
 			step->events[step->nr_events++] = event;

@@ -37,6 +37,7 @@ struct lane_event {
 	u32			level;
 	u64			id;
 	u64			seq;
+	u64			lowest;
 	u32			data_len;
 	bool			unique;
 	bool			retained;
@@ -576,6 +577,17 @@ static void lane_do_emit(struct kunit *test, struct lane_model *m)
 	lane_append(&m->pooled, number);
 }
 
+static u64 lane_first_waiting(const struct lane_model *m)
+{
+	u64 first = m->next_seq;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_events; i++)
+		if (m->events[i].state == LANE_WAITING)
+			first = min(first, m->events[i].seq);
+	return first;
+}
+
 /* The dispatcher's turn. */
 static void lane_do_take(struct kunit *test, struct lane_model *m)
 {
@@ -584,6 +596,7 @@ static void lane_do_take(struct kunit *test, struct lane_model *m)
 	enum evq_work want, got;
 	struct evq_event *event, *next;
 	LIST_HEAD(batch);
+	u64 lowest;
 	bool more;
 	int level;
 
@@ -601,9 +614,11 @@ static void lane_do_take(struct kunit *test, struct lane_model *m)
 			level--;
 			continue;
 		}
+		lowest = lane_first_waiting(m);
 		lane_append(&m->flight, lane_shift(&m->levels[level]));
 		taken = &m->events[m->flight.items[n++]];
 		taken->state = LANE_DISPATCHED;
+		taken->lowest = lowest;
 		if (m->queue->settings.history_events) {
 			taken->retained = true;
 			m->last_seq = max(m->last_seq, taken->seq);
@@ -796,18 +811,15 @@ static void lane_do_trim(struct lane_model *m)
 /* A registration begins. */
 static void lane_do_cover(struct kunit *test, struct lane_model *m)
 {
-	u64 first_seq = m->next_seq, first_position = m->history.n + 1, next_seq = 0;
+	u64 first_seq = lane_first_waiting(m), first_position = m->history.n + 1, next_seq = 0;
 	struct evq_cover cover;
 	unsigned int i;
 
-	for (i = 0; i < m->nr_events; i++)
-		if (m->events[i].state == LANE_WAITING)
-			first_seq = min(first_seq, m->events[i].seq);
 	for (i = 0; i < m->history.n; i++) {
 		if (!m->events[m->history.items[i]].retained)
 			continue;
 		first_position = i + 1;
-		next_seq = m->events[m->history.items[i]].seq;
+		next_seq = m->events[m->history.items[i]].lowest;
 		break;
 	}
 	evq_lane_cover(m->lane, ++m->epoch, &cover);
