@@ -185,7 +185,11 @@ static struct class evq_class = {
 	.name = "evq",
 };
 
-/* The node's name is not the folder's. */
+/*
+ * The node's name is not the folder's. Without memory for it the node would have the
+ * folder's name, whatever that is taken for, and nobody would remove it: such short names
+ * are worth waiting for.
+ */
 static char *evq_device_node(evq_const_device *dev, umode_t *mode, kuid_t *uid, kgid_t *gid)
 {
 	const struct evq_device *device = container_of(dev, struct evq_device, dev);
@@ -198,8 +202,8 @@ static char *evq_device_node(evq_const_device *dev, umode_t *mode, kuid_t *uid, 
 	if (gid)
 		*gid = device->gid;
 	if (!strcmp(dev_name(dev), EVQ_DEVICE_DEFAULT))
-		return kstrdup("evq", GFP_KERNEL);
-	return kasprintf(GFP_KERNEL, "evq-%s", dev_name(dev));
+		return kstrdup("evq", GFP_KERNEL | __GFP_NOFAIL);
+	return kasprintf(GFP_KERNEL | __GFP_NOFAIL, "evq-%s", dev_name(dev));
 }
 
 static void evq_device_release(struct device *dev)
