@@ -403,12 +403,11 @@ static int evq_subscription_add_replaying(struct evq_subscription *subscription,
 	spin_lock(&records->lock);
 	records->replaying = !list_empty(&subscription->replays);
 	spin_unlock(&records->lock);
-	/* Where there is no memory for it now, a read will try again. */
-	if (!ret)
-		evq_subscription_replay(subscription);
 	mutex_unlock(&subscription->replaying);
 	evq_delay_point();
-	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	/* Whoever came meanwhile has found a replay. */
+	if (ret)
+		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 	return ret;
 }
 
@@ -421,6 +420,8 @@ static int evq_subscription_add_replaying(struct evq_subscription *subscription,
  * @replay: begin with what is retained
  * @number: set to its number
  * @covers: set to where it begins in each lane; an array of as many as the queue has
+ *
+ * A replay then wants evq_subscription_begin_replay().
  *
  * Context: process; may sleep.
  * Return: 0, -ENOMEM, -ENOSPC or -EDQUOT.
@@ -479,6 +480,24 @@ free:
 uncharge:
 	evq_user_uncharge(subscription->user, EVQ_QUOTA_REGISTRATIONS, 1);
 	return ret;
+}
+
+/**
+ * evq_subscription_begin_replay() - let what is retained be read
+ * @subscription: the subscription; a registration with replay was added
+ *
+ * Apart, so that nothing of it is counted before the caller knows of the registration.
+ *
+ * Context: process; may sleep.
+ */
+void evq_subscription_begin_replay(struct evq_subscription *subscription)
+{
+	mutex_lock(&subscription->replaying);
+	/* Where there is no memory for it now, a read will try again. */
+	evq_subscription_replay(subscription);
+	mutex_unlock(&subscription->replaying);
+	evq_delay_point();
+	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 }
 
 /**

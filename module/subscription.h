@@ -134,6 +134,7 @@ void evq_subscription_remove_reader(struct evq_subscription *subscription,
 int evq_subscription_register(struct evq_subscription *subscription,
 			      const struct evq_filter *filter, s32 order, u64 cookie,
 			      bool replay, u32 *number, struct evq_cover *covers);
+void evq_subscription_begin_replay(struct evq_subscription *subscription);
 int evq_subscription_unregister(struct evq_subscription *subscription, u32 number);
 
 /**

@@ -244,6 +244,8 @@ static int evq_ioctl_register(struct evq_call *call)
 		ret = evq_call_answer(call);
 	if (ret)
 		evq_subscription_unregister(subscription, number);
+	else if (arg->flags & EVQ_REGISTER_REPLAY)
+		evq_subscription_begin_replay(subscription);
 free:
 	kfree(covers);
 	return ret;
