@@ -913,14 +913,17 @@ static struct evq_slot *evq_read_queue_next(struct evq_read_queue *queue)
 static int evq_read_queue_take_part(struct evq_read_queue *queue, struct evq_slot *slot,
 				    struct list_head *hand, size_t room)
 {
+	struct evq_slot *part;
+
 	/* One of its two records may fit. */
 	if (slot->event || room < sizeof(struct evq_gap_record))
 		return -EMSGSIZE;
 	if (queue->nr_free < 2)
 		return -ENOBUFS;
-	slot = evq_read_queue_split(queue, slot);
-	slot->place = EVQ_PLACE_HAND;
-	list_add(&slot->node, hand);
+	part = evq_read_queue_split(queue, slot);
+	part->staged = slot->place == EVQ_PLACE_STAGED;
+	part->place = EVQ_PLACE_HAND;
+	list_add(&part->node, hand);
 	queue->slots_in_hand++;
 	return 1;
 }
@@ -1012,6 +1015,7 @@ int evq_read_queue_take(struct evq_read_queue *queue, struct evq_reader *reader,
 		n++;
 		list_add_tail(&slot->node, hand);
 		queue->slots_in_hand++;
+		slot->staged = slot->place == EVQ_PLACE_STAGED;
 		slot->place = EVQ_PLACE_HAND;
 		if (slot->event) {
 			evq_read_queue_uncount(queue, slot);
@@ -1061,6 +1065,25 @@ void evq_read_queue_consume(struct evq_read_queue *queue, struct evq_slot *slot,
 	}
 }
 
+/*
+ * What a replay had looked up goes back to the others of these, which take no room. Those
+ * before its place were put back by others at the same time.
+ */
+static void evq_read_queue_restage(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	struct evq_slot *other;
+
+	list_for_each_entry(other, &queue->staged, node)
+		if (other->position > slot->position)
+			break;
+	list_add_tail(&slot->node, &other->node);
+	slot->place = EVQ_PLACE_STAGED;
+	if (slot->event) {
+		queue->nr_staged++;
+		queue->staged_bytes += slot->event->data_len;
+	}
+}
+
 /**
  * evq_read_queue_put_back() - a slot in hand goes back to the front
  * @queue: the queue; locked
@@ -1073,15 +1096,22 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
 			     struct evq_registration *registration, bool delivered,
 			     struct list_head *garbage)
 {
+	bool staged = slot->staged && !delivered;
 	struct evq_slot *other;
 
 	lockdep_assert_held(&queue->lock);
 
 	queue->slots_in_hand--;
-	evq_read_queue_return(queue, slot);
+	if (staged)
+		evq_read_queue_restage(queue, slot);
+	else
+		evq_read_queue_return(queue, slot);
 	if (!slot->event) {
 		queue->nr_gaps++;
-		evq_read_queue_join_returned(queue, slot);
+		if (staged)
+			evq_read_queue_join_listed(queue, &queue->staged, slot);
+		else
+			evq_read_queue_join_returned(queue, slot);
 		return;
 	}
 
@@ -1100,6 +1130,10 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
 	}
 	if (delivered && slot->attempts >= queue->limits.max_attempts) {
 		evq_read_queue_lose(queue, slot, EVQ_LOST_POISON, garbage);
+		return;
+	}
+	if (staged) {
+		list_add(&slot->of_registration, &registration->records);
 		return;
 	}
 	/* Of two the older one goes, in whatever order they come back. */

@@ -138,6 +138,7 @@ enum evq_slot_place {
  * @place: where it is
  * @index: with acknowledgments: its number in &evq_read_queue.by_index
  * @serial: with acknowledgments: how often it was ever taken; with @index the token
+ * @staged: in hand: it was taken from what is staged
  * @event: the event of a record; NULL for a gap
  * @spare: with keys: on its way into &evq_read_queue.free_keys
  * @of_registration: record: in &evq_registration.records while queued
@@ -158,6 +159,7 @@ struct evq_slot {
 	enum evq_slot_place	place;
 	u32			index;
 	u32			serial;
+	bool			staged;
 	struct evq_event	*event;
 	struct evq_key		*spare;
 	union {

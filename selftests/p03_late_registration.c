@@ -682,6 +682,28 @@ TEST(fault)
 	EXPECT_EQ(5, subscription_info(sub).matched);
 }
 
+/* Nor does it make what is to be replayed take room, as if it had been queued. */
+TEST(fault_takes_no_room)
+{
+	int queue = queue_retaining(1, 10), sub;
+	struct reader r;
+
+	submit_ids(queue, 1, 10);
+	queue_settle(queue);
+	sub = replaying(queue, 2);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_EQ(-EFAULT, read_records(sub, NULL, 4096));
+		EXPECT_EQ(0, subscription_info(sub).matched);
+	}
+	submit_ids(queue, 11, 2);
+	queue_settle(queue);
+	reader_init(&r, sub);
+	expect_ids(&r, 1, 10, true);
+	expect_ids(&r, 11, 2, false);
+	reader_empty(&r);
+	reader_settle(&r);
+}
+
 /* The history moves on */
 
 TEST(slow_reader)

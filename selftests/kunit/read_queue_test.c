@@ -22,6 +22,7 @@
  * @attempts: how often it was taken
  * @generation: of its callback
  * @replayed: by a replay
+ * @staged: in hand: it was staged
  * @slot: in hand: the slot
  * @token: held: what acknowledges it
  * @lost: of a gap, how many by cause
@@ -36,6 +37,7 @@ struct rq_item {
 	u32			attempts;
 	u32			generation;
 	bool			replayed;
+	bool			staged;
 	struct evq_slot		*slot;
 	u64			token;
 	u64			lost[EVQ_NR_CAUSES];
@@ -429,6 +431,7 @@ static int rq_take(struct kunit *test, struct rq_model *m, unsigned int reader, 
 				return -ENOBUFS;
 			part = rq_new(test, m);
 			*part = *item;
+			part->staged = list == &m->lists[RQ_STAGED];
 			memset(part->lost, 0, sizeof(part->lost));
 			for (n = 0; n < EVQ_NR_CAUSES; n++) {
 				if (evq_cause_scope(n) == EVQ_SCOPE_SUBSCRIPTION)
@@ -440,6 +443,7 @@ static int rq_take(struct kunit *test, struct rq_model *m, unsigned int reader, 
 		if (item->event < 0 && !rq_free(m) && list == &m->lists[RQ_QUEUED] && list->n == 1)
 			return n ?: -ENOBUFS;
 		room -= rq_size(m, item);
+		item->staged = list == &m->lists[RQ_STAGED];
 		rq_insert(hand, hand->n, rq_remove(list, 0));
 		item->attempts++;
 	}
@@ -448,7 +452,8 @@ static int rq_take(struct kunit *test, struct rq_model *m, unsigned int reader, 
 
 static void rq_put_back(struct rq_model *m, struct rq_item *item, bool removed, bool delivered)
 {
-	struct rq_list *list = &m->lists[RQ_RETURNED];
+	unsigned int to = item->staged && !delivered ? RQ_STAGED : RQ_RETURNED;
+	struct rq_list *list = &m->lists[to];
 	unsigned int at = 0, where, other;
 
 	while (at < list->n && list->items[at]->rank <= item->rank)
@@ -461,14 +466,14 @@ static void rq_put_back(struct rq_model *m, struct rq_item *item, bool removed, 
 	if (!delivered)
 		item->attempts--;
 	if (removed) {
-		rq_lose(m, RQ_RETURNED, at, EVQ_LOST_UNREGISTERED);
+		rq_lose(m, to, at, EVQ_LOST_UNREGISTERED);
 		return;
 	}
 	if (delivered && item->attempts >= m->queue.limits.max_attempts) {
-		rq_lose(m, RQ_RETURNED, at, EVQ_LOST_POISON);
+		rq_lose(m, to, at, EVQ_LOST_POISON);
 		return;
 	}
-	if (m->queue.limits.policy == EVQ_POLICY_COALESCE) {
+	if (to == RQ_RETURNED && m->queue.limits.policy == EVQ_POLICY_COALESCE) {
 		bool replayed = item->replayed, found;
 
 		/* Another one of its key: the older one goes. */
@@ -476,7 +481,7 @@ static void rq_put_back(struct rq_model *m, struct rq_item *item, bool removed, 
 		found = rq_find_key(m, item->registration, rq_event(m, item)->key, &where, &other);
 		item->replayed = replayed;
 		if (found && m->lists[where].items[other]->rank > item->rank) {
-			rq_lose(m, RQ_RETURNED, at, EVQ_LOST_COALESCED);
+			rq_lose(m, to, at, EVQ_LOST_COALESCED);
 			return;
 		}
 		if (found)
