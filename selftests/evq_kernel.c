@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -54,6 +55,37 @@ bool module_is_loaded(const char *name)
 
 	snprintf(path, sizeof(path), "/sys/module/%s", name);
 	return !access(path, F_OK);
+}
+
+void module_parameters(const char *name, char *params, size_t size)
+{
+	char folder[PATH_MAX], path[PATH_MAX], value[256];
+	struct dirent *entry;
+	size_t len = 0;
+	DIR *dir;
+	FILE *f;
+
+	params[0] = '\0';
+	snprintf(folder, sizeof(folder), "/sys/module/%.64s/parameters", name);
+	dir = opendir(folder);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%.1000s/%s", folder, entry->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		if (fgets(value, sizeof(value), f)) {
+			value[strcspn(value, "\n")] = '\0';
+			len += snprintf(params + len, size - len, "%s=%s ",
+					entry->d_name, value);
+			CHECK(len < size);
+		}
+		fclose(f);
+	}
+	closedir(dir);
 }
 
 int evq_test(const char *fmt, ...)

@@ -15,6 +15,8 @@ int module_load(const char *name, const char *params);
 /* "evq_hrtimer": without waiting; 0 or a negative errno. */
 int module_unload(const char *name);
 bool module_is_loaded(const char *name);
+/* The parameters that it has now, as module_load() takes them. */
+void module_parameters(const char *name, char *params, size_t size);
 
 #define EVQ_TEST "selftests/kernel/evq_test.ko"
 

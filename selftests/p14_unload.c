@@ -8,7 +8,6 @@
  * EVQ_KO says where evq.ko is; without it, it is looked for where it is built
  * and where it is installed.
  */
-#include <dirent.h>
 #include <libgen.h>
 #include <limits.h>
 #include <sys/socket.h>
@@ -17,6 +16,7 @@
 #include <sys/utsname.h>
 
 #include "evq_harness.h"
+#include "evq_kernel.h"
 #include "evq_race.h"
 
 #define NAME "unload"
@@ -64,38 +64,6 @@ static bool find_module(char *path)
 	return is_module(path);
 }
 
-/* The parameters that it was loaded with, as it takes them. */
-static void read_parameters(char *params, size_t size)
-{
-	const char *folder = "/sys/module/evq/parameters";
-	DIR *dir = opendir(folder);
-	struct dirent *entry;
-	size_t len = 0;
-
-	params[0] = '\0';
-	if (!dir)
-		return;
-	while ((entry = readdir(dir))) {
-		char path[PATH_MAX], value[256];
-		FILE *f;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		f = fopen(path, "r");
-		if (!f)
-			continue;
-		if (fgets(value, sizeof(value), f)) {
-			value[strcspn(value, "\n")] = '\0';
-			len += snprintf(params + len, size - len, "%s=%s ",
-					entry->d_name, value);
-			CHECK(len < size);
-		}
-		fclose(f);
-	}
-	closedir(dir);
-}
-
 static int insert(const char *path, const char *params)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
@@ -116,7 +84,7 @@ FIXTURE_SETUP(unload)
 {
 	if (!find_module(self->path))
 		SKIP(return, "no evq.ko; say where it is with EVQ_KO");
-	read_parameters(self->params, sizeof(self->params));
+	module_parameters("evq", self->params, sizeof(self->params));
 }
 
 /* However the test ended */
