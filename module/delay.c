@@ -96,7 +96,7 @@ void evq_delay_sleep(void)
 		usleep_range(us, us + 1);
 		break;
 	case 1:
-		yield();
+		cond_resched();
 		break;
 	case 2:
 	case 3:

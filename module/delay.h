@@ -17,8 +17,7 @@
 #define EVQ_DELAY_H
 
 #include <linux/jump_label.h>
-
-struct kernel_param_ops;
+#include <linux/moduleparam.h>
 
 DECLARE_STATIC_KEY_FALSE(evq_delays);
 

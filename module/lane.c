@@ -458,14 +458,15 @@ static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *ga
 	u64 now = ktime_get_ns();
 	enum evq_room room;
 	unsigned int n;
+	bool full;
 
 	lockdep_assert_held(&lane->lock);
 
 	for (n = 0; n < EVQ_BATCH && !list_empty(&lane->incoming); n++) {
 		event = list_first_entry(&lane->incoming, struct evq_event, node);
 		if (evq_lane_accepts(lane)) {
-			room = evq_lane_room(lane, lane->waiting >=
-					     READ_ONCE(lane->settings->capacity), event->priority);
+			full = lane->waiting >= READ_ONCE(lane->settings->capacity);
+			room = evq_lane_room(lane, full, event->priority);
 			if (room == EVQ_ROOM_NONE)
 				return false;
 			list_del(&event->node);
