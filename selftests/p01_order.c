@@ -7,6 +7,7 @@
  * a lane. A higher priority overtakes only what waits.
  */
 #include "evq_harness.h"
+#include "evq_race.h"
 
 #define PER_PRODUCER 500
 #define SUBS 3
@@ -763,8 +764,8 @@ static int loads(void *arg)
  */
 TEST(first_seqs_under_load)
 {
-	enum { ROUNDS = 100 };
 	__u32 lanes[] = { 1, 2, 7 };
+	int nr = rounds(100);
 
 	for (size_t v = 0; v < ARRAY_SIZE(lanes); v++) {
 		struct load l = { .queue = queue_with_lanes(lanes[v], 64, 0) };
@@ -772,7 +773,7 @@ TEST(first_seqs_under_load)
 
 		for (int i = 0; i < 3; i++)
 			task_start(&tasks[i], loads, &l);
-		for (int round = 0; round < ROUNDS; round++) {
+		for (int round = 0; round < nr; round++) {
 			int sub = subscribe(l.queue, EVQ_POLICY_DROP_NEWEST,
 					    4096, 0);
 			__u64 seqs[EVQ_LANES_MAX];
