@@ -116,7 +116,7 @@ struct pool {
 	int sub;
 	/* the attempts that were seen; ACKED: there must be no other */
 	atomic_uchar seen[LANES][SEEN];
-	/* who has records of the key in hand: number of the worker, counted from 1; 0: nobody */
+	/* who has records of the key in hand: see name_of(); 0: nobody */
 	atomic_int holder[KEYS];
 };
 
@@ -544,6 +544,13 @@ static void watch_event(struct watch *v, const struct evq_event_record *e)
 	}
 }
 
+/* All that had been lost at that time was told. */
+static void watch_told(const struct watch *v, const struct evq_subscription_info *then)
+{
+	for (int i = 0; i < EVQ_LOST_SLOTS; i++)
+		CHECK(v->lost[EVQ_SCOPE_SUBSCRIPTION][i] >= then->lost[i]);
+}
+
 /* What records tell of losses is never more than there were, and all of it in the end. */
 static void watch_ledger(struct watch *v, bool at_end)
 {
@@ -631,16 +638,21 @@ static void watch(struct watch *v, int queue)
 	while (turns-- || ended(NO_READERS)) {
 		struct track *t = &v->tracks[dice_below(&v->dice, SLOTS)];
 		struct pollfd p = { .fd = v->sub, .events = POLLIN };
+		struct evq_subscription_info then;
 		bool final;
 		ssize_t n;
 
 		poll(&p, 1, 20);
+		then = subscription_info(v->sub);
 		/* Before that, the queue may be started again at once. */
 		final = ended(NO_READERS);
 		n = watch_read(v, one_in(&v->dice, 4) ? 800 : sizeof(v->buf));
 		if (v->acks)
 			watch_ack(v);
-		watch_ledger(v, n == -ENOTCONN || (!n && final));
+		watch_ledger(v, !n && final);
+		/* Disconnected it still loses what matches. */
+		if (n == -ENOTCONN)
+			watch_told(v, &then);
 		if (n == -ENOTCONN || (!n && nothing_more(v)))
 			break;
 		if (!n)
@@ -741,13 +753,23 @@ struct share {
 	char buf[8192];
 };
 
-/* Nobody else has records of the key in hand, but somebody who dies. */
+/* Which worker, and which of those who had its post; not 0. */
+static int name_of(int w)
+{
+	return atomic_load(&now->workers[w].life) * WORKERS + w + 1;
+}
+
+/*
+ * Nobody else has records of the key in hand, but somebody who dies. Who has died may
+ * have a successor before we look: first whether it dies, then whether it is still the same.
+ */
 static void share_key(struct share *s, __u32 key)
 {
-	int other = atomic_exchange(&s->pool->holder[key], s->w + 1);
+	int other = atomic_exchange(&s->pool->holder[key], name_of(s->w));
+	int post = (other - 1) % WORKERS;
 
-	if (other && other != s->w + 1)
-		CHECK(atomic_load(&now->workers[other - 1].doomed));
+	if (other && other != name_of(s->w) && !atomic_load(&now->workers[post].doomed))
+		CHECK(other != name_of(post));
 	s->in_hand[key]++;
 }
 
@@ -778,7 +800,7 @@ static void share_ack(struct share *s)
 {
 	while (s->nr_held) {
 		__u32 last = s->nr_held - 1, key = s->held[last].key;
-		int mine = s->w + 1, ret;
+		int mine = name_of(s->w), ret;
 
 		if (s->exclusive && !--s->in_hand[key])
 			atomic_compare_exchange_strong(&s->pool->holder[key], &mine, 0);
@@ -825,7 +847,7 @@ static void share_open(struct share *s)
 static void share_close(struct share *s)
 {
 	for (int key = 0; key < KEYS; key++) {
-		int mine = s->w + 1;
+		int mine = name_of(s->w);
 
 		atomic_compare_exchange_strong(&s->pool->holder[key], &mine, 0);
 		s->in_hand[key] = 0;
@@ -1070,7 +1092,7 @@ static void worker_gone(int w)
 	now->workers[w].pid = 0;
 	for (int i = 0; i < STAGES; i++) {
 		for (int key = 0; key < KEYS; key++) {
-			int its = w + 1;
+			int its = name_of(w);
 
 			atomic_compare_exchange_strong(&now->pools[i].holder[key], &its, 0);
 		}
