@@ -134,6 +134,20 @@ static void reduce_calls(struct program *p, struct goal *goal)
 	}
 }
 
+/* Calls one after the other: what fails then fails each time. */
+static void reduce_threads(struct program *p, struct goal *goal)
+{
+	static struct program smaller;
+
+	for (unsigned int i = 0; i < p->nr_calls; i++) {
+		if (!p->calls[i].async)
+			continue;
+		smaller = *p;
+		smaller.calls[i].async = false;
+		try_as(p, &smaller, goal);
+	}
+}
+
 static void reduce_values(struct program *p, struct goal *goal)
 {
 	static struct program smaller;
@@ -141,11 +155,6 @@ static void reduce_values(struct program *p, struct goal *goal)
 	for (unsigned int i = 0; i < p->nr_calls; i++) {
 		const struct call *c = &p->calls[i];
 
-		if (c->async) {
-			smaller = *p;
-			smaller.calls[i].async = false;
-			try_as(p, &smaller, goal);
-		}
 		while (c->nr_elements > 1) {
 			smaller = *p;
 			smaller.calls[i].nr_elements--;
@@ -166,6 +175,7 @@ unsigned int reduce_failure(struct program *p, const char *failure)
 {
 	struct goal goal = { .failure = failure };
 
+	reduce_threads(p, &goal);
 	reduce_calls(p, &goal);
 	reduce_values(p, &goal);
 	return goal.runs;
