@@ -7,6 +7,8 @@
 
 #include <linux/bug.h>
 #include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/kernel.h>
@@ -116,26 +118,36 @@ static unsigned int shared;
 
 static int count_shared(void *unused)
 {
-	unsigned long end = jiffies + 5 * HZ;
-
-	while (time_before(jiffies, end) && !(unused && kthread_should_stop())) {
+	while (!kthread_should_stop()) {
 		shared++;
 		cond_resched();
 	}
-	while (unused && !kthread_should_stop())
-		schedule_timeout_interruptible(1);
 	return 0;
 }
 
-/* Two that count in one variable, without a lock. */
+/* Two that count in one variable, without a lock, each on a processor of its own. */
 static int make_race(void)
 {
-	struct task_struct *other = kthread_run(count_shared, &shared, "canary");
+	struct task_struct *counts[2];
+	int cpu, i = 0;
 
-	if (IS_ERR(other))
-		return PTR_ERR(other);
-	count_shared(NULL);
-	return kthread_stop(other);
+	if (num_online_cpus() < ARRAY_SIZE(counts))
+		return -ENODEV;
+	for_each_online_cpu(cpu) {
+		struct task_struct *task = kthread_create(count_shared, NULL, "canary");
+
+		if (IS_ERR(task))
+			break;
+		kthread_bind(task, cpu);
+		wake_up_process(task);
+		counts[i++] = task;
+		if (i == ARRAY_SIZE(counts))
+			break;
+	}
+	msleep(10 * MSEC_PER_SEC);
+	while (i--)
+		kthread_stop(counts[i]);
+	return 0;
 }
 
 static DEFINE_SPINLOCK(first);
