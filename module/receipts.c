@@ -141,16 +141,19 @@ static void evq_receipts_unreserve(struct evq_receipts *receipts)
 	evq_receipts_freed(receipts);
 }
 
-static bool evq_receipts_stopped(const struct evq_receipts *receipts)
+/* Whether the queue stops, or has since there were @stops of it, though it may run again. */
+static bool evq_receipts_stopped(const struct evq_receipts *receipts, u64 stops)
 {
 	enum evq_state state = READ_ONCE(receipts->queue->state);
 
-	return state == EVQ_STATE_STOPPING || state == EVQ_STATE_STOPPED;
+	return state == EVQ_STATE_STOPPING || state == EVQ_STATE_STOPPED ||
+	       READ_ONCE(receipts->queue->stops) != stops;
 }
 
 /* Wait for room, or the stop of the queue. */
 static int evq_receipts_wait_room(struct evq_receipts *receipts, u64 deadline_ns)
 {
+	u64 stops = READ_ONCE(receipts->queue->stops);
 	bool reserved = false;
 	int ret;
 
@@ -160,7 +163,7 @@ static int evq_receipts_wait_room(struct evq_receipts *receipts, u64 deadline_ns
 	evq_delay_point();
 	ret = evq_wait_until(&receipts->queue->wait, TASK_INTERRUPTIBLE, deadline_ns, ({
 		reserved = evq_receipts_reserve_room(receipts);
-		reserved || evq_receipts_stopped(receipts);
+		reserved || evq_receipts_stopped(receipts, stops);
 	}));
 	atomic_dec(&receipts->nr_waiting);
 	if (!ret && !reserved)

@@ -1077,6 +1077,38 @@ TEST_F(tracked, stop_lets_go_who_waits_for_receipts_room)
 	EXPECT_EQ(4, receipts_info(self->receipts).outstanding);
 }
 
+/* Threads that have little of the processor: the stop may be over before they look. */
+static int tracks_late(void *arg)
+{
+	struct sched_param param = { 0 };
+	struct evq_event_desc event = { 0 };
+	int *fds = arg;
+
+	CHECK_EQ(0, sched_setscheduler(0, SCHED_IDLE, &param));
+	return submit_tracked(fds[0], fds[1], &event, 1, 0, 0);
+}
+
+TEST_F(tracked, stop_lets_go_who_waits_for_receipts_room_if_it_is_short)
+{
+	int fds[] = { self->queue, self->receipts };
+	struct task late[12];
+
+	for (int i = 0; i < 4; i++)
+		ASSERT_EQ(1, track_event(self->queue, self->receipts));
+	queue_settle(self->queue);
+	for (int round = 0; round < 5; round++) {
+		for (size_t i = 0; i < ARRAY_SIZE(late); i++) {
+			task_start(&late[i], tracks_late, fds);
+			UNTIL(sleeps_in(late[i].tid, SYS_ioctl));
+		}
+		ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_ABORT));
+		ASSERT_EQ(0, queue_control(self->queue, EVQ_CONTROL_START));
+		for (size_t i = 0; i < ARRAY_SIZE(late); i++)
+			EXPECT_EQ(-ESHUTDOWN, task_join(&late[i]));
+	}
+	EXPECT_EQ(4, queue_info(self->queue).accepted);
+}
+
 /* ... and for want of room in the queue, with room for receipts reserved */
 TEST_F(tracked, stop_lets_go_who_waits_for_room)
 {
