@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * evq, by its ioctls and read(): a queue of one lane, a subscription a reader.
+ *
+ * A batch is one EVQ_IOC_SUBMIT, a read() takes whatever is there, up to 64 KiB or 32 messages. The
+ * readers gate the lane, so that nothing is lost: what is full makes the publisher wait, as pipes
+ * and sockets do. A reader that never reads drops its oldest instead.
+ */
+#include <sys/resource.h>
+#include "bench.h"
+
+struct evq {
+	int queue;
+	int *subscriptions;
+	int *others;
+};
+
+struct evq_buffer {
+	size_t size;
+	char data[];
+};
+
+static void evq_open(struct channel *channel)
+{
+	const struct setup *setup = channel->setup;
+	struct evq_queue_create create = {
+		.capacity = DEPTH,
+		.max_payload = setup->payload ? setup->payload : 1,
+		.out_fd = -1,
+	};
+	__u64 gate_ns = patience_ms() * 1000000ULL;
+	int device = device_open(O_RDWR);
+	struct evq *evq = calloc(1, sizeof(*evq));
+	unsigned int i;
+
+	CHECK(evq);
+	evq->subscriptions = calloc(setup->readers, sizeof(int));
+	evq->others = calloc(setup->others + 1, sizeof(int));
+	CHECK(evq->subscriptions && evq->others);
+	CHECK(!call(device, EVQ_IOC_QUEUE_CREATE, &create));
+	evq->queue = create.out_fd;
+	close(device);
+	CHECK(!queue_settings(evq->queue, EVQ_SET_GATE_MAX, .gate_max_ns = gate_ns));
+	for (i = 0; i < setup->others; i++) {
+		evq->others[i] = subscribe_args(evq->queue, .max_records = DEPTH);
+		CHECK(evq->others[i] >= 0);
+		register_for(evq->others[i], .match = EVQ_MATCH_TYPE, .type = i + 2);
+	}
+	for (i = 0; i < setup->readers; i++) {
+		bool stuck = i >= setup->readers - setup->stuck;
+		int subscription =
+			subscribe_args(evq->queue,
+				       .policy = stuck ? EVQ_POLICY_DROP_OLDEST : EVQ_POLICY_GATE,
+				       .gate_ns = stuck ? 0 : gate_ns,
+				       .max_bytes = DEPTH * (setup->payload + 1),
+				       .max_records = DEPTH);
+
+		CHECK(subscription >= 0);
+		evq->subscriptions[i] = subscription;
+		register_for(subscription, .match = EVQ_MATCH_TYPE, .type = 1);
+	}
+	/* Some that differ by id, some by key, some by type. */
+	for (i = 0; i < setup->registrations; i++) {
+		if (i % 3 == 0)
+			register_for(evq->subscriptions[0], .match = EVQ_MATCH_ID, .id = i + 2);
+		else if (i % 3 == 1)
+			register_for(evq->subscriptions[0], .match = EVQ_MATCH_KEY, .key = i + 2);
+		else
+			register_for(evq->subscriptions[0], .match = EVQ_MATCH_TYPE, .type = i + 2);
+	}
+	channel->own = evq;
+}
+
+static void evq_start_publisher(struct publisher *publisher)
+{
+	unsigned int payload = publisher->channel->setup->payload, i;
+	struct evq_event_desc *events = calloc(BATCH_MAX, sizeof(*events));
+
+	CHECK(events);
+	for (i = 0; i < BATCH_MAX; i++) {
+		events[i].id = 1;
+		events[i].key = 1;
+		events[i].type = 1;
+		events[i].data_ptr = (uintptr_t)publisher->data + i * payload;
+		events[i].data_len = payload;
+	}
+	publisher->own = events;
+}
+
+static void evq_publish(struct publisher *publisher, unsigned int nr)
+{
+	const struct evq *evq = publisher->channel->own;
+	struct evq_submit args = {
+		.events_ptr = (uintptr_t)publisher->own,
+		.event_size = sizeof(struct evq_event_desc),
+	};
+
+	for (; nr; nr -= args.nr_taken) {
+		args.nr_events = nr;
+		CHECK(!ioctl(evq->queue, EVQ_IOC_SUBMIT, &args));
+		args.events_ptr += args.nr_taken * sizeof(struct evq_event_desc);
+	}
+}
+
+static void evq_start_receiver(struct receiver *receiver)
+{
+	size_t size = BATCH_MAX * (receiver->channel->setup->payload +
+				   sizeof(struct evq_event_record) + 8);
+	struct evq_buffer *buffer;
+
+	if (size < 64 << 10)
+		size = 64 << 10;
+	buffer = calloc(1, sizeof(*buffer) + size);
+	CHECK(buffer);
+	buffer->size = size;
+	receiver->own = buffer;
+}
+
+static void evq_receive(struct receiver *receiver)
+{
+	const struct evq *evq = receiver->channel->own;
+	struct evq_buffer *buffer = receiver->own;
+	const struct evq_record *record;
+	ssize_t len = read(evq->subscriptions[receiver->index], buffer->data, buffer->size);
+
+	CHECK(len > 0);
+	for_each_record(record, buffer->data, len) {
+		const struct evq_event_record *event = (const void *)record;
+
+		CHECK_EQ(EVQ_RECORD_EVENT, record->kind);
+		got(receiver, record_data(event), event->data_len);
+	}
+}
+
+/* The ledger agrees: nothing was lost, nothing is left; who is stuck has all the rest. */
+static void evq_check(struct channel *channel)
+{
+	const struct setup *setup = channel->setup;
+	const struct evq *evq = channel->own;
+	unsigned int i, sent = all_events(setup) * setup->publishers;
+
+	for (i = 0; i < setup->readers; i++) {
+		struct evq_subscription_info info = subscription_info(evq->subscriptions[i]);
+
+		CHECK_EQ(sent, info.matched);
+		if (i < setup->readers - setup->stuck)
+			CHECK_EQ(sent, info.delivered);
+		else
+			CHECK_EQ(sent, info.queued + info.lost[EVQ_LOST_OVERFLOW]);
+	}
+	for (i = 0; i < setup->others; i++)
+		CHECK_EQ(0, subscription_info(evq->others[i]).matched);
+	CHECK_EQ(sent, queue_info(evq->queue).dispatched);
+}
+
+/* The dispatcher */
+static uint64_t evq_helpers(struct channel *channel)
+{
+	const struct evq *evq = channel->own;
+	unsigned long long ns;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%u/schedstat", lane_info(evq->queue, 0).pid);
+	f = fopen(path, "r");
+	CHECK(f);
+	CHECK(fscanf(f, "%llu", &ns) == 1);
+	fclose(f);
+	return ns;
+}
+
+static void evq_close(struct channel *channel)
+{
+	struct evq *evq = channel->own;
+	unsigned int i;
+
+	for (i = 0; i < channel->setup->readers; i++)
+		close(evq->subscriptions[i]);
+	for (i = 0; i < channel->setup->others; i++)
+		close(evq->others[i]);
+	close(evq->queue);
+	free(evq->subscriptions);
+	free(evq->others);
+	free(evq);
+}
+
+const struct peer peer_evq = {
+	.name = "evq",
+	.weight = 10000,
+	.bears_stuck = true,
+	.open = evq_open,
+	.start_publisher = evq_start_publisher,
+	.start_receiver = evq_start_receiver,
+	.publish = evq_publish,
+	.receive = evq_receive,
+	.helpers = evq_helpers,
+	.check = evq_check,
+	.close = evq_close,
+};
