@@ -8,6 +8,9 @@ T	?=
 TIME	?=
 N	?= 60
 SEED	?=
+CASES	?=
+ROUNDS	?=
+BRIEF	?=
 V	?=
 PREFIX	?= /usr/local
 DESTDIR	?=
@@ -77,6 +80,10 @@ soak: module samples selftests ## Everything at once for TIME seconds (1800): no
 .PHONY: mutate
 mutate: module samples selftests ## Make N mistakes (60) in the module, chosen by SEED: do the tests notice?
 	@scripts/mutate --kernel $(K) $(if $(SEED),--seed $(SEED)) $(N)
+
+.PHONY: bench
+bench: module ## Compare evq with what programs use today; CASES=patterns, ROUNDS=N, BRIEF=1
+	@scripts/bench --kernel $(K) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BRIEF),--brief) $(CASES)
 
 .PHONY: shell
 shell: module userspace ## A root shell in the same machine, evq loaded
