@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/align.h>
+#include <linux/err.h>
 #include <linux/log2.h>
 #include <linux/pid.h>
 #include <linux/random.h>
@@ -130,7 +131,10 @@ int evq_read_queue_init(struct evq_read_queue *queue, const struct evq_read_limi
 	INIT_LIST_HEAD(&queue->slots);
 	INIT_LIST_HEAD(&queue->staged);
 	queue->returned = RB_ROOT_CACHED;
-	INIT_LIST_HEAD(&queue->ready);
+	queue->ready = RB_ROOT_CACHED;
+	queue->waiting = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&queue->waking);
+	INIT_LIST_HEAD(&queue->owners);
 	INIT_LIST_HEAD(&queue->free);
 	INIT_LIST_HEAD(&queue->free_keys);
 	xa_init_flags(&queue->by_index, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
@@ -169,6 +173,31 @@ void evq_read_queue_destroy(struct evq_read_queue *queue)
 	xa_destroy(&queue->by_index);
 	kvfree(queue->coalesce);
 	kvfree(queue->keys);
+}
+
+/**
+ * evq_reader_init() - make a reader that has nothing
+ * @reader: the reader
+ */
+void evq_reader_init(struct evq_reader *reader)
+{
+	INIT_LIST_HEAD(&reader->held);
+	reader->nr_held = 0;
+	reader->ready = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&reader->node);
+	init_waitqueue_head(&reader->wait);
+}
+
+/**
+ * evq_read_queue_remove_reader() - a reader goes
+ * @queue: the queue; locked
+ * @reader: a reader that holds nothing, nor has anything in hand
+ */
+void evq_read_queue_remove_reader(struct evq_read_queue *queue, struct evq_reader *reader)
+{
+	lockdep_assert_held(&queue->lock);
+
+	list_del_init(&reader->node);
 }
 
 static struct hlist_head *evq_table_alloc(unsigned int bits)
@@ -394,17 +423,54 @@ static struct evq_key *evq_key_find(struct evq_read_queue *queue, u64 key)
 	return NULL;
 }
 
-/* A key of which nobody has a record: what waits with it can be taken, or it goes. */
+static bool evq_key_ready_before(struct rb_node *node, const struct rb_node *other)
+{
+	return rb_entry(node, struct evq_key, of_ready)->position <
+	       rb_entry(other, struct evq_key, of_ready)->position;
+}
+
+static bool evq_key_waiting_before(struct rb_node *node, const struct rb_node *other)
+{
+	return rb_entry(node, struct evq_key, of_waiting)->position <
+	       rb_entry(other, struct evq_key, of_waiting)->position;
+}
+
+/* Put a key where those who may take what waits with it find it, by the oldest of that. */
+static void evq_key_place(struct evq_read_queue *queue, struct evq_key *key)
+{
+	struct rb_root_cached *ready = key->holder ? &key->holder->ready : &queue->ready;
+	struct evq_slot *first;
+
+	first = list_first_entry_or_null(&key->waiting, struct evq_slot, node);
+	if (first && key->ready == ready && key->position == first->position)
+		return;
+	if (key->ready) {
+		rb_erase_cached(&key->of_ready, key->ready);
+		rb_erase_cached(&key->of_waiting, &queue->waiting);
+	}
+	key->ready = first ? ready : NULL;
+	if (!first)
+		return;
+	key->position = first->position;
+	rb_add_cached(&key->of_ready, ready, evq_key_ready_before);
+	rb_add_cached(&key->of_waiting, &queue->waiting, evq_key_waiting_before);
+}
+
+/* Who holds a key is to hear that something waits with it. */
+static void evq_key_tell(struct evq_read_queue *queue, const struct evq_key *key)
+{
+	if (key->holder && key->ready)
+		list_move_tail(&key->holder->node, &queue->waking);
+}
+
+/* One record less is held, or waits: if nobody has the key, all may take it, or it goes. */
 static void evq_key_settle(struct evq_read_queue *queue, struct evq_key *key)
 {
-	if (key->nr_held)
+	if (!key->nr_held)
+		key->holder = NULL;
+	evq_key_place(queue, key);
+	if (key->nr_held || key->ready)
 		return;
-	key->holder = NULL;
-	list_del_init(&key->node);
-	if (!list_empty(&key->waiting)) {
-		list_add_tail(&key->node, &queue->ready);
-		return;
-	}
 	hlist_del(&key->of_table);
 	list_add(&key->waiting, &queue->free_keys);
 }
@@ -417,15 +483,16 @@ static void evq_key_hold(struct evq_read_queue *queue, struct evq_key *key,
 		/* There is one for each slot. */
 		key = list_first_entry(&queue->free_keys, struct evq_key, waiting);
 		list_del_init(&key->waiting);
-		INIT_LIST_HEAD(&key->node);
 		key->key = slot->event->key;
 		key->nr_held = 0;
+		key->ready = NULL;
 		hlist_add_head(&key->of_table, evq_key_bucket(queue, key->key));
 	}
-	list_del_init(&key->node);
 	key->holder = reader;
 	key->nr_held++;
 	slot->key = key;
+	evq_key_place(queue, key);
+	evq_key_tell(queue, key);
 }
 
 static void evq_key_release(struct evq_read_queue *queue, struct evq_slot *slot)
@@ -440,7 +507,7 @@ static void evq_key_release(struct evq_read_queue *queue, struct evq_slot *slot)
 }
 
 /* A record of a busy key waits with it. Those that were returned are the older ones. */
-static void evq_key_wait(struct evq_key *key, struct evq_slot *slot)
+static void evq_key_wait(struct evq_read_queue *queue, struct evq_key *key, struct evq_slot *slot)
 {
 	struct evq_slot *other;
 
@@ -450,6 +517,57 @@ static void evq_key_wait(struct evq_key *key, struct evq_slot *slot)
 	list_add(&slot->node, &other->node);
 	slot->key = key;
 	slot->place = EVQ_PLACE_WAITING;
+	evq_key_place(queue, key);
+	evq_key_tell(queue, key);
+}
+
+static struct evq_slot *evq_key_first_waiting(const struct evq_key *key)
+{
+	return key ? list_first_entry(&key->waiting, struct evq_slot, node) : NULL;
+}
+
+/* The oldest record that waits with a key that @reader holds, or nobody; or NULL. */
+static struct evq_slot *evq_key_first_ready(const struct evq_read_queue *queue,
+					    const struct evq_reader *reader)
+{
+	struct evq_key *key, *own = NULL;
+
+	key = rb_entry_safe(rb_first_cached(&queue->ready), struct evq_key, of_ready);
+	if (reader)
+		own = rb_entry_safe(rb_first_cached(&reader->ready), struct evq_key, of_ready);
+	return evq_key_first_waiting(own && (!key || own->position < key->position) ? own : key);
+}
+
+/* What kept readers from what only they can take is over: they are all to be woken. */
+static void evq_read_queue_tell_owners(struct evq_read_queue *queue)
+{
+	list_splice_tail_init(&queue->owners, &queue->waking);
+}
+
+/**
+ * evq_read_queue_wake() - who is to be woken for what only he can take
+ * @queue: the queue; locked
+ *
+ * After whatever may have made a record wait with its key.
+ *
+ * Return: a reader, which stays for a grace period at least; NULL: there is none
+ *	left.
+ */
+struct evq_reader *evq_read_queue_wake(struct evq_read_queue *queue)
+{
+	struct evq_reader *reader;
+
+	lockdep_assert_held(&queue->lock);
+
+	while (!list_empty(&queue->waking)) {
+		reader = list_first_entry(&queue->waking, struct evq_reader, node);
+		if (!RB_EMPTY_ROOT(&reader->ready.rb_root)) {
+			list_move(&reader->node, &queue->owners);
+			return reader;
+		}
+		list_del_init(&reader->node);
+	}
+	return NULL;
 }
 
 static struct hlist_head *evq_coalesce_bucket(struct evq_read_queue *queue, u32 registration,
@@ -634,19 +752,20 @@ bool evq_read_queue_fits(const struct evq_read_queue *queue, size_t bytes)
 /* The record that has waited longest, of those that can be dropped. */
 static struct evq_slot *evq_read_queue_oldest(struct evq_read_queue *queue)
 {
+	struct evq_slot *slot, *waiting;
 	struct rb_node *node;
-	struct evq_slot *slot;
-	struct evq_key *key;
 
 	/* At most one gap is before a record. */
 	node = rb_first_cached(&queue->returned);
 	if (evq_gap_of_node(node))
 		node = rb_next(node);
-	if (node)
-		return rb_entry(node, struct evq_slot, of_returned);
-	key = list_first_entry_or_null(&queue->ready, struct evq_key, node);
-	if (key)
-		return list_first_entry(&key->waiting, struct evq_slot, node);
+	slot = rb_entry_safe(node, struct evq_slot, of_returned);
+	waiting = evq_key_first_waiting(rb_entry_safe(rb_first_cached(&queue->waiting),
+						      struct evq_key, of_waiting));
+	if (waiting && !(slot && slot->position < waiting->position))
+		return waiting;
+	if (slot)
+		return slot;
 	slot = list_first_entry_or_null(&queue->slots, struct evq_slot, node);
 	if (slot && !slot->event)
 		slot = list_is_last(&slot->node, &queue->slots) ? NULL :
@@ -674,6 +793,20 @@ static struct evq_slot *evq_read_queue_victim(struct evq_read_queue *queue,
 void evq_read_queue_disconnect(struct evq_read_queue *queue)
 {
 	queue->disconnected = true;
+	/* Who waits for more is not to wait any longer. */
+	evq_read_queue_tell_owners(queue);
+}
+
+/**
+ * evq_read_queue_replay() - whether a replay is under way
+ * @queue: the queue; locked
+ * @replaying: whether
+ */
+void evq_read_queue_replay(struct evq_read_queue *queue, bool replaying)
+{
+	queue->replaying = replaying;
+	if (!replaying)
+		evq_read_queue_tell_owners(queue);
 }
 
 static void evq_slot_fill(struct evq_slot *slot, struct evq_event *event,
@@ -891,22 +1024,80 @@ static struct evq_slot *evq_read_queue_split(struct evq_read_queue *queue, struc
 	return part;
 }
 
-/* What is to be read next; NULL if there is nothing that can be read now. */
-static struct evq_slot *evq_read_queue_next(struct evq_read_queue *queue)
+/*
+ * What comes next for @reader, or for one who holds nothing (NULL), of a key that another holds
+ * perhaps; NULL if there is nothing that can be read now.
+ */
+static struct evq_slot *evq_read_queue_next(struct evq_read_queue *queue,
+					    const struct evq_reader *reader)
 {
-	struct rb_node *node = rb_first_cached(&queue->returned);
+	struct evq_slot *ready = evq_key_first_ready(queue, reader), *staged, *slot;
+
+	slot = rb_entry_safe(rb_first_cached(&queue->returned), struct evq_slot, of_returned);
+	staged = list_first_entry_or_null(&queue->staged, struct evq_slot, node);
+	if (!slot)
+		slot = staged;
+	if (!slot && !queue->replaying)
+		slot = list_first_entry_or_null(&queue->slots, struct evq_slot, node);
+	/* What waited with its key comes in its place, but what is live not before a replay. */
+	if (!ready || (queue->replaying && !ready->replayed) ||
+	    (slot && slot->position < ready->position) ||
+	    (staged && staged->position < ready->position))
+		return slot;
+	return ready;
+}
+
+/* The key of a queued record, if it is in use; NULL for a gap. */
+static struct evq_key *evq_slot_find_key(struct evq_read_queue *queue, const struct evq_slot *slot)
+{
+	if (!slot->event || !evq_read_queue_exclusive(queue))
+		return NULL;
+	return evq_key_find(queue, slot->event->key);
+}
+
+/*
+ * What @reader, or one who holds nothing (NULL), can take next. What others hold the key of is
+ * passed over, and waits with it. NULL if there is nothing; -EAGAIN: unlock, then call again.
+ */
+static struct evq_slot *evq_read_queue_seek(struct evq_read_queue *queue,
+					    struct evq_reader *reader, unsigned int *passed)
+{
+	struct evq_slot *slot, *first;
 	struct evq_key *key;
 
-	if (node)
-		return rb_entry(node, struct evq_slot, of_returned);
-	if (!list_empty(&queue->staged))
-		return list_first_entry(&queue->staged, struct evq_slot, node);
-	if (queue->replaying)
-		return NULL;
-	key = list_first_entry_or_null(&queue->ready, struct evq_key, node);
-	if (key)
-		return list_first_entry(&key->waiting, struct evq_slot, node);
-	return list_first_entry_or_null(&queue->slots, struct evq_slot, node);
+	for (;;) {
+		slot = evq_read_queue_next(queue, reader);
+		key = slot ? evq_slot_find_key(queue, slot) : NULL;
+		if (!key || !key->holder || key->holder == reader)
+			break;
+		if ((*passed)++ == EVQ_PASS_MAX)
+			return ERR_PTR(-EAGAIN);
+		evq_read_queue_remove(queue, slot);
+		evq_key_wait(queue, key, slot);
+	}
+	/* What waits with the key may be older than what does not. */
+	if (key && key->ready && slot->place != EVQ_PLACE_WAITING) {
+		first = evq_key_first_waiting(key);
+		if (first->position < slot->position)
+			return first;
+	}
+	return slot;
+}
+
+/* Whether readers have as much in hand as they may, all together. */
+static bool evq_read_queue_hands_full(const struct evq_read_queue *queue)
+{
+	return evq_read_queue_acks(queue) && queue->in_hand >= queue->limits.max_in_hand;
+}
+
+/* The record in @slot leaves its reader's hand. */
+static void evq_read_queue_unhand(struct evq_read_queue *queue, struct evq_slot *slot)
+{
+	if (evq_read_queue_hands_full(queue))
+		evq_read_queue_tell_owners(queue);
+	queue->in_hand--;
+	queue->bytes_in_hand -= slot->event->data_len;
+	evq_key_release(queue, slot);
 }
 
 /* With room for @room bytes, and nothing taken before: what of a gap that does not fit? */
@@ -926,6 +1117,22 @@ static int evq_read_queue_take_part(struct evq_read_queue *queue, struct evq_slo
 	list_add(&part->node, hand);
 	queue->slots_in_hand++;
 	return 1;
+}
+
+/* The key of @slot, if it has one, is the reader's from here on, and @slot in no place. */
+static void evq_read_queue_pick(struct evq_read_queue *queue, struct evq_slot *slot,
+				struct evq_reader *reader)
+{
+	struct evq_key *key = evq_slot_find_key(queue, slot);
+
+	/* Hold it first, so that it does not go with its last record. */
+	if (key)
+		key->nr_held++;
+	evq_read_queue_remove(queue, slot);
+	if (key)
+		key->nr_held--;
+	if (slot->event && evq_read_queue_exclusive(queue))
+		evq_key_hold(queue, key, reader, slot);
 }
 
 /* The record in @slot comes into the hand of @reader. */
@@ -956,16 +1163,15 @@ int evq_read_queue_take(struct evq_read_queue *queue, struct evq_reader *reader,
 {
 	unsigned int passed = 0;
 	struct evq_slot *slot;
-	struct evq_key *key;
 	size_t size;
 	int n = 0;
 
 	lockdep_assert_held(&queue->lock);
 
-	while (n < EVQ_HAND_MAX) {
-		if (evq_read_queue_acks(queue) && queue->in_hand >= queue->limits.max_in_hand)
-			break;
-		slot = evq_read_queue_next(queue);
+	while (n < EVQ_HAND_MAX && !evq_read_queue_hands_full(queue)) {
+		slot = evq_read_queue_seek(queue, reader, &passed);
+		if (IS_ERR(slot))
+			return n ?: PTR_ERR(slot);
 		if (!slot)
 			break;
 		size = evq_slot_size(slot);
@@ -976,41 +1182,7 @@ int evq_read_queue_take(struct evq_read_queue *queue, struct evq_reader *reader,
 		    list_is_last(&slot->node, &queue->slots))
 			return n ?: -ENOBUFS;
 
-		key = NULL;
-		if (slot->event && evq_read_queue_exclusive(queue)) {
-			key = evq_key_find(queue, slot->event->key);
-			if (key && key->holder && key->holder != reader) {
-				if (passed++ == EVQ_PASS_MAX)
-					return n ?: -EAGAIN;
-				evq_read_queue_remove(queue, slot);
-				evq_key_wait(key, slot);
-				continue;
-			}
-			/* What waits with the key is older than what does not. */
-			if (key && !list_empty(&key->waiting) &&
-			    slot->place != EVQ_PLACE_WAITING) {
-				struct evq_slot *first =
-					list_first_entry(&key->waiting, struct evq_slot, node);
-
-				if (first->position < slot->position) {
-					if (evq_slot_size(first) > room)
-						return n ?: -EMSGSIZE;
-					slot = first;
-					size = evq_slot_size(slot);
-				}
-			}
-			if (key) {
-				/* Hold it first, so that it does not go with its last record. */
-				key->nr_held++;
-				evq_read_queue_remove(queue, slot);
-				key->nr_held--;
-			} else {
-				evq_read_queue_remove(queue, slot);
-			}
-			evq_key_hold(queue, key, reader, slot);
-		} else {
-			evq_read_queue_remove(queue, slot);
-		}
+		evq_read_queue_pick(queue, slot, reader);
 		room -= size;
 		n++;
 		list_add_tail(&slot->node, hand);
@@ -1032,10 +1204,8 @@ static void evq_read_queue_finish(struct evq_read_queue *queue, struct evq_slot 
 				  struct list_head *garbage)
 {
 	queue->slots_in_hand--;
-	queue->in_hand--;
 	queue->bytes -= slot->event->data_len;
-	queue->bytes_in_hand -= slot->event->data_len;
-	evq_key_release(queue, slot);
+	evq_read_queue_unhand(queue, slot);
 	evq_event_put(slot->event, garbage);
 	evq_read_queue_add_slot(queue, slot);
 }
@@ -1115,11 +1285,9 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
 		return;
 	}
 
-	evq_key_release(queue, slot);
+	evq_read_queue_unhand(queue, slot);
 	slot->reader = NULL;
-	queue->in_hand--;
 	queue->queued++;
-	queue->bytes_in_hand -= slot->event->data_len;
 	INIT_LIST_HEAD(&slot->of_registration);
 	INIT_HLIST_NODE(&slot->of_coalesce);
 	if (!delivered)
@@ -1210,10 +1378,10 @@ bool evq_read_queue_clear(struct evq_read_queue *queue, struct list_head *garbag
 
 	lockdep_assert_held(&queue->lock);
 
-	queue->replaying = false;
+	evq_read_queue_replay(queue, false);
 	for (n = 0; n < EVQ_HAND_MAX; n++) {
 		/* Nobody holds anything, so no key is busy, and this comes to all. */
-		slot = evq_read_queue_next(queue);
+		slot = evq_read_queue_next(queue, NULL);
 		if (!slot)
 			return false;
 		evq_read_queue_drop(queue, slot, garbage);
@@ -1224,27 +1392,39 @@ bool evq_read_queue_clear(struct evq_read_queue *queue, struct list_head *garbag
 /**
  * evq_read_queue_readable() - whether a read can take anything
  * @queue: the queue; locked
+ * @reader: whose read; NULL: that of any reader
  *
- * With keys it may be that it cannot after all, as all that is there belongs to
- * keys that are busy; then this says so afterwards.
+ * A replay that is not over counts, as only a read finds out what is left of it.
+ *
+ * Return: 1: yes; 0: no; -EAGAIN: unlock, then call again to know. Wants
+ *	evq_read_queue_wake().
  */
-bool evq_read_queue_readable(const struct evq_read_queue *queue)
+int evq_read_queue_readable(struct evq_read_queue *queue, struct evq_reader *reader)
 {
-	if (evq_read_queue_acks(queue) && queue->in_hand >= queue->limits.max_in_hand)
-		return false;
-	return !RB_EMPTY_ROOT(&queue->returned.rb_root) || !list_empty(&queue->staged) ||
-	       queue->replaying || !list_empty(&queue->ready) || !list_empty(&queue->slots);
+	unsigned int passed = 0;
+	struct evq_slot *slot;
+
+	if (evq_read_queue_hands_full(queue))
+		return 0;
+	slot = evq_read_queue_seek(queue, reader, &passed);
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
+	return slot || queue->replaying;
 }
 
 /**
  * evq_read_queue_ripe() - whether it is worth waking a reader
  * @queue: the queue; locked
+ * @reader: whom; NULL: any
+ *
+ * Return: as evq_read_queue_readable().
  */
-bool evq_read_queue_ripe(const struct evq_read_queue *queue)
+int evq_read_queue_ripe(struct evq_read_queue *queue, struct evq_reader *reader)
 {
-	return evq_read_queue_readable(queue) &&
-	       (queue->queued >= queue->limits.wake_records || queue->nr_gaps ||
-		queue->replaying || queue->disconnected || queue->nr_staged);
+	if (queue->queued < queue->limits.wake_records && !queue->nr_gaps && !queue->replaying &&
+	    !queue->disconnected && !queue->nr_staged)
+		return 0;
+	return evq_read_queue_readable(queue, reader);
 }
 
 /**

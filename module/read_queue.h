@@ -30,14 +30,18 @@
  * reader, until it is acknowledged, or goes back as the reader does. What was
  * put back is in a tree by position, ahead of everything else:
  *
- *     returned -> staged (replay) -> free keys that waited -> slots
- *       \_______________________________________________________/
- *                                 take
+ *     returned -> staged (replay) -> slots
+ *       \__________________________________/
+ *                        take
  *
  * Key-exclusive: a key of which a reader has a record in hand is busy. Records
- * of a busy key that another reader comes across wait with the key; when it is
- * free again it is as a whole ahead of the slots. So each record is passed over
- * once, however many there are.
+ * of a busy key that somebody else comes across wait with the key: for the reader
+ * who holds it, and when it is free again, for all, to whom they come in their
+ * place, which is ahead of the slots. So each record is passed over once, however
+ * many there are.
+ *
+ * What waits with a busy key is of interest to one reader only. He is noted in
+ * the queue, for the caller to wake; nobody else is woken for it.
  *
  * Nothing here sleeps or frees; events that lost their last reference go to the
  * caller's list of garbage.
@@ -49,6 +53,7 @@
 #include <linux/rbtree.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 
 #include <linux/evq.h>
@@ -82,12 +87,19 @@ struct evq_gap {
  * struct evq_reader - who takes records; one for each open file
  * @held: records that it has read and not acknowledged
  * @nr_held: how many
+ * @ready: key-exclusive: tree of &struct evq_key by @of_ready: those that it holds
+ *	and that have records waiting, which nobody else can take
+ * @node: in &evq_read_queue.waking or .owners
+ * @wait: told of what comes into @ready
  *
- * Belongs to the lock of the read queue.
+ * Belongs to the lock of the read queue, but for @wait. Freed after a grace period.
  */
 struct evq_reader {
 	struct list_head	held;
 	u32			nr_held;
+	struct rb_root_cached	ready;
+	struct list_head	node;
+	wait_queue_head_t	wait;
 };
 
 /**
@@ -96,9 +108,13 @@ struct evq_reader {
  * @key: the key
  * @holder: the reader who has records of it; NULL: free
  * @nr_held: how many it has
- * @waiting: records that another reader came across, oldest first; of a key
+ * @waiting: records that somebody else came across, oldest first; of a key
  *	that is not in use: in &evq_read_queue.free_keys
- * @node: free, with records waiting: in &evq_read_queue.ready
+ * @ready: with records waiting: the tree that it is in: its holder's, or, of a key
+ *	that is free, the queue's; otherwise NULL
+ * @position: with records waiting: of the oldest of them; its place in the trees
+ * @of_ready: in @ready
+ * @of_waiting: in &evq_read_queue.waiting
  */
 struct evq_key {
 	struct hlist_node	of_table;
@@ -106,7 +122,10 @@ struct evq_key {
 	struct evq_reader	*holder;
 	u32			nr_held;
 	struct list_head	waiting;
-	struct list_head	node;
+	struct rb_root_cached	*ready;
+	u64			position;
+	struct rb_node		of_ready;
+	struct rb_node		of_waiting;
 };
 
 /**
@@ -210,7 +229,10 @@ struct evq_read_limits {
  * @slots: records and gaps, oldest first
  * @staged: records and gaps of a replay, oldest first
  * @returned: tree of records and gaps by position
- * @ready: list of &struct evq_key that are free and have records waiting
+ * @ready: tree of &struct evq_key that are free and have records waiting
+ * @waiting: tree of &struct evq_key that have records waiting
+ * @waking: list of &struct evq_reader by @node: to be woken for what only they can take
+ * @owners: list of &struct evq_reader by @node: the others that may have such
  * @free: slots not in use
  * @nr_free: how many
  * @free_keys: keys not in use, as many as make one for each slot in use
@@ -241,7 +263,10 @@ struct evq_read_queue {
 	struct list_head	slots;
 	struct list_head	staged;
 	struct rb_root_cached	returned;
-	struct list_head	ready;
+	struct rb_root_cached	ready;
+	struct rb_root_cached	waiting;
+	struct list_head	waking;
+	struct list_head	owners;
 	struct list_head	free;
 	unsigned int		nr_free;
 	struct list_head	free_keys;
@@ -287,6 +312,8 @@ void evq_read_queue_module_exit(void);
 int evq_read_queue_init(struct evq_read_queue *queue, const struct evq_read_limits *limits);
 void evq_read_queue_destroy(struct evq_read_queue *queue);
 int evq_read_queue_prepare(struct evq_read_queue *queue);
+void evq_reader_init(struct evq_reader *reader);
+void evq_read_queue_remove_reader(struct evq_read_queue *queue, struct evq_reader *reader);
 
 struct evq_slot *evq_slot_alloc(struct evq_read_queue *queue, gfp_t gfp);
 void evq_slot_free(struct evq_read_queue *queue, struct evq_slot *slot);
@@ -304,6 +331,7 @@ void evq_read_queue_tell(struct evq_read_queue *queue, enum evq_lost cause,
 void evq_read_queue_miss(struct evq_read_queue *queue, struct evq_event *event,
 			 enum evq_lost cause);
 void evq_read_queue_disconnect(struct evq_read_queue *queue);
+void evq_read_queue_replay(struct evq_read_queue *queue, bool replaying);
 bool evq_read_queue_fits(const struct evq_read_queue *queue, size_t bytes);
 bool evq_read_queue_forget(struct evq_read_queue *queue, struct evq_registration *registration,
 			   struct list_head *garbage);
@@ -324,8 +352,9 @@ bool evq_read_queue_clear(struct evq_read_queue *queue, struct list_head *garbag
 size_t evq_slot_size(const struct evq_slot *slot);
 u64 evq_slot_delivery(const struct evq_slot *slot);
 bool evq_gap_has_scope(const struct evq_gap *gap, enum evq_scope scope);
-bool evq_read_queue_readable(const struct evq_read_queue *queue);
-bool evq_read_queue_ripe(const struct evq_read_queue *queue);
+int evq_read_queue_readable(struct evq_read_queue *queue, struct evq_reader *reader);
+int evq_read_queue_ripe(struct evq_read_queue *queue, struct evq_reader *reader);
+struct evq_reader *evq_read_queue_wake(struct evq_read_queue *queue);
 bool evq_read_queue_drained(const struct evq_read_queue *queue, const struct evq_reader *reader);
 
 /**

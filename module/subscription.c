@@ -130,7 +130,7 @@ static void evq_subscription_drop_replay(struct evq_subscription *subscription,
 		registration->replay = NULL;
 		if (list_empty(&subscription->replays)) {
 			spin_lock(&subscription->records.lock);
-			subscription->records.replaying = false;
+			evq_read_queue_replay(&subscription->records, false);
 			spin_unlock(&subscription->records.lock);
 		}
 	}
@@ -207,8 +207,7 @@ static void evq_subscription_close(struct evq_subscription *subscription)
 void evq_subscription_add_reader(struct evq_subscription *subscription,
 				 struct evq_reader *reader)
 {
-	INIT_LIST_HEAD(&reader->held);
-	reader->nr_held = 0;
+	evq_reader_init(reader);
 	mutex_lock(&subscription->registering);
 	WRITE_ONCE(subscription->nr_readers, subscription->nr_readers + 1);
 	mutex_unlock(&subscription->registering);
@@ -246,6 +245,8 @@ static void evq_subscription_return_held(struct evq_subscription *subscription,
 						others, &garbage);
 		}
 		more = !list_empty(&reader->held);
+		if (!more)
+			evq_read_queue_remove_reader(records, reader);
 		spin_unlock(&records->lock);
 		rcu_read_unlock();
 		evq_delay_point();
@@ -282,6 +283,47 @@ void evq_subscription_remove_reader(struct evq_subscription *subscription,
 }
 
 static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp_t gfp);
+
+/* Wake the readers who have got what only they can take. */
+static void evq_subscription_wake_owners(struct evq_subscription *subscription)
+{
+	struct evq_read_queue *records = &subscription->records;
+	struct evq_reader *reader;
+
+	if (!(records->limits.flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE))
+		return;
+	/* Readers are freed a grace period after they were removed. */
+	rcu_read_lock();
+	do {
+		spin_lock(&records->lock);
+		reader = evq_read_queue_wake(records);
+		spin_unlock(&records->lock);
+		if (reader)
+			wake_up_interruptible_poll(&reader->wait, EPOLLIN | EPOLLRDNORM);
+	} while (reader);
+	rcu_read_unlock();
+}
+
+/* There may be something to read. */
+static void evq_subscription_wake(struct evq_subscription *subscription)
+{
+	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_wake_owners(subscription);
+}
+
+/*
+ * Whether a reader, NULL: any, is to be woken; as evq_read_queue_readable(). At the end, what is
+ * left is ripe however little it is.
+ */
+static int evq_subscription_ripe(struct evq_subscription *subscription, struct evq_reader *reader)
+{
+	struct evq_read_queue *records = &subscription->records;
+
+	lockdep_assert_held(&records->lock);
+
+	return subscription->ended ? evq_read_queue_readable(records, reader) :
+				     evq_read_queue_ripe(records, reader);
+}
 
 /* Put what a step came to on the way to the readers. */
 static int evq_subscription_stage(struct evq_subscription *subscription,
@@ -352,7 +394,7 @@ static int evq_subscription_replay(struct evq_subscription *subscription)
 		}
 		evq_delay_point();
 		spin_lock(&records->lock);
-		records->replaying = !list_empty(&subscription->replays);
+		evq_read_queue_replay(records, !list_empty(&subscription->replays));
 		spin_unlock(&records->lock);
 	}
 	return 0;
@@ -392,7 +434,7 @@ static int evq_subscription_add_replaying(struct evq_subscription *subscription,
 
 	mutex_lock(&subscription->replaying);
 	spin_lock(&records->lock);
-	records->replaying = true;
+	evq_read_queue_replay(records, true);
 	spin_unlock(&records->lock);
 	ret = evq_subscription_add_registration(subscription, registration, covers);
 	if (!ret) {
@@ -401,13 +443,13 @@ static int evq_subscription_add_replaying(struct evq_subscription *subscription,
 		list_add_tail(&replay->node, &subscription->replays);
 	}
 	spin_lock(&records->lock);
-	records->replaying = !list_empty(&subscription->replays);
+	evq_read_queue_replay(records, !list_empty(&subscription->replays));
 	spin_unlock(&records->lock);
 	mutex_unlock(&subscription->replaying);
 	evq_delay_point();
 	/* Whoever came meanwhile has found a replay. */
 	if (ret)
-		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+		evq_subscription_wake(subscription);
 	return ret;
 }
 
@@ -497,7 +539,7 @@ void evq_subscription_begin_replay(struct evq_subscription *subscription)
 	evq_subscription_replay(subscription);
 	mutex_unlock(&subscription->replaying);
 	evq_delay_point();
-	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_wake(subscription);
 }
 
 /**
@@ -560,7 +602,9 @@ static void evq_subscription_wake_later(struct evq_subscription *subscription,
 	lockdep_assert_held(&subscription->records.lock);
 
 	/* Whichever dispatcher has it in its list wakes for all. */
-	if (subscription->woken || !evq_read_queue_ripe(&subscription->records))
+	if (subscription->woken ||
+	    (!evq_subscription_ripe(subscription, NULL) &&
+	     list_empty(&subscription->records.waking)))
 		return;
 	subscription->woken = true;
 	refcount_inc(&subscription->refs);
@@ -711,6 +755,7 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 void evq_wakeups_issue(struct evq_wakeups *wakeups)
 {
 	struct evq_subscription *subscription;
+	bool ripe;
 
 	while (!list_empty(&wakeups->subscriptions)) {
 		subscription = list_first_entry(&wakeups->subscriptions,
@@ -719,11 +764,13 @@ void evq_wakeups_issue(struct evq_wakeups *wakeups)
 		/* A delivery after this wants a wake-up of its own. */
 		spin_lock(&subscription->records.lock);
 		subscription->woken = false;
+		ripe = evq_subscription_ripe(subscription, NULL);
 		spin_unlock(&subscription->records.lock);
 		evq_delay_point();
 		/* The barrier in here pairs with that of a reader or poller who enters the list. */
-		if (wq_has_sleeper(&subscription->wait))
+		if (ripe && wq_has_sleeper(&subscription->wait))
 			wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+		evq_subscription_wake_owners(subscription);
 		evq_subscription_put(subscription);
 		cond_resched();
 	}
@@ -795,7 +842,7 @@ bool evq_subscription_relieve(struct evq_subscription *subscription, u64 bytes,
 	spin_unlock(&subscription->records.lock);
 	evq_delay_point();
 	evq_subscription_open_gate(subscription);
-	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_wake(subscription);
 	return n;
 }
 
@@ -848,8 +895,9 @@ int evq_subscription_take(struct evq_subscription *subscription, struct evq_read
 			mutex_lock(&subscription->replaying);
 			failed = evq_subscription_replay(subscription);
 			mutex_unlock(&subscription->replaying);
-			if (ret || failed)
-				return ret ?: failed;
+			ret = ret ?: failed;
+			if (ret)
+				break;
 			continue;
 		}
 		if (ret == -EAGAIN) {
@@ -858,9 +906,13 @@ int evq_subscription_take(struct evq_subscription *subscription, struct evq_read
 		}
 		if (ret != -ENOBUFS)
 			break;
-		if (!evq_subscription_add_slot(subscription, GFP_KERNEL))
-			return -ENOMEM;
+		if (!evq_subscription_add_slot(subscription, GFP_KERNEL)) {
+			ret = -ENOMEM;
+			break;
+		}
 	}
+	/* Of what it has passed over. */
+	evq_subscription_wake_owners(subscription);
 	/*
 	 * A reader who waits has time to reclaim, which the dispatcher, when it
 	 * comes to deliver, has not. What cannot be had now is its affair then.
@@ -881,6 +933,7 @@ static void evq_subscription_changed(struct evq_subscription *subscription, bool
 		wake_up_interruptible_all(&subscription->wait);
 	else if (more)
 		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_wake_owners(subscription);
 }
 
 /* Whether nothing is left, so that readers without any may have come to their end. */
@@ -904,7 +957,7 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 			     struct list_head *unread)
 {
 	struct evq_read_queue *records = &subscription->records;
-	bool back = !list_empty(unread), ends;
+	bool ends, more = !list_empty(unread);
 	struct evq_registration *registration;
 	struct evq_slot *slot, *next;
 	LIST_HEAD(garbage);
@@ -924,12 +977,13 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 		evq_read_queue_put_back(records, slot, registration, false, &garbage);
 	}
 	ends = evq_subscription_ends(subscription);
+	more = more && evq_subscription_ripe(subscription, NULL);
 	spin_unlock(&records->lock);
 	rcu_read_unlock();
 
 	evq_delay_point();
 	evq_events_free(&garbage);
-	evq_subscription_changed(subscription, back, ends);
+	evq_subscription_changed(subscription, more, ends);
 }
 
 /**
@@ -959,7 +1013,7 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 			break;
 	}
 	ends = evq_subscription_ends(subscription);
-	more = evq_read_queue_ripe(records);
+	more = evq_subscription_ripe(subscription, NULL);
 	spin_unlock(&records->lock);
 	evq_delay_point();
 	evq_events_free(&garbage);
@@ -975,25 +1029,54 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
  * Return: EPOLLIN if there is something to read; EPOLLHUP at the end, with
  *	EPOLLERR if it was disconnected.
  */
-__poll_t evq_subscription_poll(struct evq_subscription *subscription,
-			       const struct evq_reader *reader)
+__poll_t evq_subscription_poll(struct evq_subscription *subscription, struct evq_reader *reader)
 {
 	struct evq_read_queue *records = &subscription->records;
 	__poll_t events = 0;
-	int over;
+	int over, ripe;
 
-	spin_lock(&records->lock);
-	over = evq_subscription_is_over(subscription, reader);
-	/* At the end, what is left is ripe however little it is. */
-	if (evq_read_queue_ripe(records) ||
-	    (subscription->ended && evq_read_queue_readable(records)))
+	do {
+		spin_lock(&records->lock);
+		over = evq_subscription_is_over(subscription, reader);
+		ripe = evq_subscription_ripe(subscription, reader);
+		spin_unlock(&records->lock);
+		cond_resched();
+	} while (ripe == -EAGAIN);
+	/* Of what was passed over. */
+	evq_subscription_wake_owners(subscription);
+	if (ripe)
 		events = EPOLLIN | EPOLLRDNORM;
 	else if (over)
 		events = EPOLLHUP | EPOLLRDHUP;
 	if (over < 0)
 		events |= EPOLLERR | EPOLLIN | EPOLLRDNORM;
-	spin_unlock(&records->lock);
 	return events;
+}
+
+/**
+ * evq_subscription_pass_on() - a reader who was woken leaves what there is
+ * @subscription: the subscription
+ * @reader: the reader
+ *
+ * A wake-up reaches one reader, so another is to hear of what this one has left: of the
+ * subscription, or, where that is of a key which the reader holds, of those who share him.
+ *
+ * Context: process.
+ */
+void evq_subscription_pass_on(struct evq_subscription *subscription, struct evq_reader *reader)
+{
+	struct evq_read_queue *records = &subscription->records;
+	bool own, any;
+
+	spin_lock(&records->lock);
+	any = evq_subscription_ripe(subscription, NULL);
+	own = !RB_EMPTY_ROOT(&reader->ready.rb_root);
+	spin_unlock(&records->lock);
+	if (any)
+		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	if (own)
+		wake_up_interruptible_poll(&reader->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_wake_owners(subscription);
 }
 
 /**

@@ -91,7 +91,8 @@ struct evq_told {
  * @woken: in an &struct evq_wakeups
  * @waking: there
  * @wait: readers, exclusive, and pollers, for records or the end. Poll entries
- *	are gone before @refs is dropped: each belongs to an open file
+ *	are gone before @refs is dropped: each belongs to an open file. Of what only one
+ *	reader can take his own &evq_reader.wait is told
  * @rcu: to free it
  * @told: by lane; what it says belongs to the lane's dispatcher
  */
@@ -167,8 +168,8 @@ void evq_subscription_settle(struct evq_subscription *subscription, struct list_
 			     struct list_head *unread);
 int evq_subscription_ack(struct evq_subscription *subscription, const struct evq_ack *acks,
 			 unsigned int n, unsigned int *taken);
-__poll_t evq_subscription_poll(struct evq_subscription *subscription,
-			       const struct evq_reader *reader);
+__poll_t evq_subscription_poll(struct evq_subscription *subscription, struct evq_reader *reader);
+void evq_subscription_pass_on(struct evq_subscription *subscription, struct evq_reader *reader);
 void evq_subscription_fill_info(struct evq_subscription *subscription,
 				struct evq_subscription_info *info);
 

@@ -3,6 +3,7 @@
 #include <linux/cred.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -10,6 +11,7 @@
 #include <linux/uidgid.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
+#include <linux/wait.h>
 
 #include "compat.h"
 #include "delay.h"
@@ -27,10 +29,12 @@
  * struct evq_subscription_file - what a subscription fd is
  * @reader: it reads for itself
  * @subscription: the subscription
+ * @rcu: to free it, as somebody may be about to wake the reader
  */
 struct evq_subscription_file {
 	struct evq_reader	reader;
 	struct evq_subscription	*subscription;
+	struct rcu_head		rcu;
 };
 
 static struct evq_subscription *evq_call_subscription(struct evq_call *call)
@@ -138,6 +142,40 @@ static ssize_t evq_read_now(struct evq_subscription_file *file, struct iov_iter 
 	return bytes ?: -EFAULT;
 }
 
+/*
+ * Sleep until there is something to read, or the end: told by the subscription, or of what only
+ * this reader can take. Return 0 or -ERESTARTSYS.
+ */
+static int evq_read_wait(struct evq_subscription_file *file)
+{
+	struct evq_subscription *subscription = file->subscription;
+	struct wait_queue_entry any, own;
+	int ret = 0;
+
+	init_waitqueue_entry(&any, current);
+	init_waitqueue_entry(&own, current);
+	add_wait_queue_exclusive(&subscription->wait, &any);
+	add_wait_queue_exclusive(&file->reader.wait, &own);
+	for (;;) {
+		/* With both entered: a wake-up of either from here on ends the sleep. */
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (evq_subscription_poll(subscription, &file->reader))
+			break;
+		if (signal_pending(current)) {
+			ret = -ERESTARTSYS;
+			break;
+		}
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	remove_wait_queue(&file->reader.wait, &own);
+	remove_wait_queue(&subscription->wait, &any);
+	/* Since the look it may have been this one who was chosen to be woken. */
+	if (ret && evq_subscription_poll(subscription, &file->reader))
+		ret = 0;
+	return ret;
+}
+
 static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct evq_subscription_file *file = iocb->ki_filp->private_data;
@@ -157,17 +195,14 @@ static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 		if (ret != -EAGAIN || nonblock)
 			break;
 		evq_delay_point();
-		ret = wait_event_interruptible_exclusive(subscription->wait,
-							 evq_subscription_poll(subscription,
-									       &file->reader));
+		ret = evq_read_wait(file);
 		if (ret)
 			break;
 		woken = true;
 	}
 	evq_delay_point();
-	/* A wake-up reaches one reader; who has had it passes on what he leaves. */
-	if (woken && evq_subscription_poll(subscription, &file->reader))
-		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	if (woken)
+		evq_subscription_pass_on(subscription, &file->reader);
 	return ret;
 }
 
@@ -180,6 +215,8 @@ static __poll_t evq_subscription_fd_poll(struct file *file, struct poll_table_st
 	 * after the look takes the lock after us, and so finds us when it wakes.
 	 */
 	poll_wait(file, &data->subscription->wait, table);
+	if (data->subscription->records.limits.flags & EVQ_SUBSCRIBE_KEY_EXCLUSIVE)
+		poll_wait(file, &data->reader.wait, table);
 	evq_delay_point_atomic();
 	return evq_subscription_poll(data->subscription, &data->reader);
 }
@@ -189,7 +226,7 @@ static int evq_subscription_fd_release(struct inode *inode, struct file *file)
 	struct evq_subscription_file *data = file->private_data;
 
 	evq_subscription_remove_reader(data->subscription, &data->reader);
-	kfree(data);
+	kfree_rcu(data, rcu);
 	return 0;
 }
 

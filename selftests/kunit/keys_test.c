@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Key-exclusive read queues. In what order keys come is not promised; what is, is checked of
- * every record that is taken: its key is in no other hands, and nothing of its key that is
- * older waits. And where nothing can be taken, every record's key is in use.
+ * Key-exclusive read queues. Of every record that is taken: its key is in no other hands, and
+ * nothing of its key that is older waits, nor, where nothing was put back, of any other key that
+ * the reader may take. Where nothing can be taken, every record's key is in other hands. And a
+ * reader who found nothing and sleeps is told when there is something that only he can take.
  */
 #include "evq_kunit.h"
 #include "read_queue.h"
@@ -20,6 +21,7 @@ struct keys_record {
 	enum keys_state		state;
 	unsigned int		registration;
 	u64			rank;
+	bool			returned;
 	unsigned int		reader;
 	unsigned int		attempts;
 	u64			token;
@@ -31,6 +33,7 @@ struct keys_model {
 	struct evq_read_queue	queue;
 	struct evq_reader	readers[KEYS_READERS];
 	struct list_head	hands[KEYS_READERS];
+	bool			asleep[KEYS_READERS];
 	struct evq_registration	*registrations[KEYS_REGISTRATIONS];
 	struct keys_record	records[KEYS_EVENTS];
 	unsigned int		nr_records;
@@ -141,7 +144,7 @@ static void keys_do_stage(struct kunit *test, struct keys_model *m)
 	struct keys_record *record;
 
 	if (!m->staged) {
-		m->queue.replaying = false;
+		evq_read_queue_replay(&m->queue, false);
 		return;
 	}
 	m->staged--;
@@ -153,37 +156,90 @@ static void keys_do_stage(struct kunit *test, struct keys_model *m)
 	spin_unlock(&m->queue.lock);
 }
 
-/*
- * Where nothing came, what is there is of keys that are in use. (What waits with a key that is
- * the reader's own comes when he has acknowledged what he has of it.)
- */
-static void keys_check_nothing(struct kunit *test, struct keys_model *m)
+static bool keys_may_take(const struct keys_model *m, unsigned int reader,
+			  const struct keys_record *record)
+{
+	int holder = keys_holder(m, record->event->key);
+
+	return holder < 0 || holder == reader;
+}
+
+/* Where nothing came, what is there is of keys that are in other hands. */
+static void keys_check_nothing(struct kunit *test, struct keys_model *m, unsigned int reader)
 {
 	unsigned int i;
 
-	/* What waits with its key waits for the end of a replay too. */
+	/* What is live waits for the end of a replay too. */
 	if (m->queue.in_hand >= m->queue.limits.max_in_hand || m->queue.replaying)
 		return;
 	for (i = 0; i < m->nr_records; i++) {
 		if (m->records[i].state == KEYS_QUEUED)
-			CHECK(test, keys_holder(m, m->records[i].event->key) >= 0);
+			CHECK(test, !keys_may_take(m, reader, &m->records[i]));
 	}
 }
 
-static bool keys_is_oldest(const struct keys_model *m, const struct keys_record *record)
+/* Of its key, or of all that the reader may take, if nothing was put back, which comes first. */
+static bool keys_is_oldest(const struct keys_model *m, unsigned int reader,
+			   const struct keys_record *record)
 {
+	bool returned = record->returned, older = false;
 	unsigned int i;
 
-	for (i = 0; i < m->nr_records; i++)
-		if (m->records[i].state == KEYS_QUEUED && m->records[i].rank < record->rank &&
-		    m->records[i].event->key == record->event->key)
+	for (i = 0; i < m->nr_records; i++) {
+		const struct keys_record *other = &m->records[i];
+
+		if (other->state != KEYS_QUEUED)
+			continue;
+		returned |= other->returned;
+		if (other->rank >= record->rank)
+			continue;
+		if (other->event->key == record->event->key)
 			return false;
-	return true;
+		older |= keys_may_take(m, reader, other);
+	}
+	return returned || !older;
+}
+
+/* Whether the reader, or any (NULL), can take something. */
+static bool keys_readable(struct keys_model *m, struct evq_reader *reader)
+{
+	int ret;
+
+	do {
+		spin_lock(&m->queue.lock);
+		ret = evq_read_queue_readable(&m->queue, reader);
+		spin_unlock(&m->queue.lock);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+/* Who sleeps is woken: one of all, if it may be any of them, or who alone can take it. */
+static void keys_check_asleep(struct kunit *test, struct keys_model *m)
+{
+	bool any = keys_readable(m, NULL);
+	struct evq_reader *reader;
+	unsigned int i;
+
+	for (;;) {
+		spin_lock(&m->queue.lock);
+		reader = evq_read_queue_wake(&m->queue);
+		spin_unlock(&m->queue.lock);
+		if (!reader)
+			break;
+		CHECK(test, reader >= m->readers && reader < m->readers + KEYS_READERS);
+		m->asleep[reader - m->readers] = false;
+	}
+	for (i = 0; i < KEYS_READERS; i++) {
+		m->asleep[i] = m->asleep[i] && !any;
+		if (m->asleep[i])
+			CHECK(test, !keys_readable(m, &m->readers[i]));
+	}
 }
 
 static void keys_do_take(struct kunit *test, struct keys_model *m, unsigned int reader)
 {
 	size_t room = evq_chance(test, 30) ? 100 + evq_below(test, 400) : 100000;
+	bool readable = keys_readable(m, &m->readers[reader]);
 	struct evq_slot *slot;
 	int got;
 
@@ -195,19 +251,20 @@ static void keys_do_take(struct kunit *test, struct keys_model *m, unsigned int 
 			keys_add_slot(test, m);
 	} while (got == -EAGAIN || got == -ENOBUFS);
 	CHECK(test, got >= 0 || got == -EMSGSIZE);
+	if (!m->queue.replaying)
+		CHECK_EQ(test, readable, got != 0);
+	m->asleep[reader] = !got && !m->queue.replaying;
 	if (!got)
-		keys_check_nothing(test, m);
+		keys_check_nothing(test, m, reader);
 	list_for_each_entry(slot, &m->hands[reader], node) {
 		struct keys_record *record;
-		int holder;
 
 		if (!slot->event)
 			continue;
 		record = keys_record(m, slot);
 		CHECK_EQ(test, KEYS_QUEUED, record->state);
-		holder = keys_holder(m, record->event->key);
-		CHECK(test, holder < 0 || holder == reader);
-		CHECK(test, keys_is_oldest(m, record));
+		CHECK(test, keys_may_take(m, reader, record));
+		CHECK(test, keys_is_oldest(m, reader, record));
 		CHECK_EQ(test, ++record->attempts, slot->attempts);
 		record->state = KEYS_HAND;
 		record->reader = reader;
@@ -226,6 +283,7 @@ static void keys_put_back(struct keys_model *m, unsigned int reader, struct evq_
 		struct keys_record *record = keys_record(m, slot);
 
 		record->state = KEYS_QUEUED;
+		record->returned = true;
 		record->attempts -= !delivered;
 		registration = m->registrations[record->registration];
 		if (registration->place.registration != slot->registration)
@@ -367,7 +425,7 @@ static void keys_begin(struct kunit *test, struct keys_model *m)
 	CHECK_EQ(test, 0, evq_read_queue_prepare(&m->queue));
 	CHECK_EQ(test, 0, evq_read_queue_prepare(&m->queue));
 	for (i = 0; i < KEYS_READERS; i++) {
-		INIT_LIST_HEAD(&m->readers[i].held);
+		evq_reader_init(&m->readers[i]);
 		INIT_LIST_HEAD(&m->hands[i]);
 	}
 	for (i = 0; i < KEYS_REGISTRATIONS; i++)
@@ -396,7 +454,8 @@ static void keys_end(struct kunit *test, struct keys_model *m)
 	}
 	for (cause = 0; cause < EVQ_NR_CAUSES; cause++)
 		CHECK_EQ(test, m->queue.lost[cause], m->told[cause]);
-	CHECK(test, list_empty(&m->queue.ready));
+	CHECK(test, RB_EMPTY_ROOT(&m->queue.ready.rb_root));
+	CHECK(test, RB_EMPTY_ROOT(&m->queue.waiting.rb_root));
 	evq_read_queue_destroy(&m->queue);
 	CHECK(test, list_empty(&m->garbage));
 	for (i = 0; i < KEYS_REGISTRATIONS; i++)
@@ -421,6 +480,7 @@ static void keys_random(struct kunit *test)
 		while (ops-- && m->nr_records < KEYS_EVENTS - 100) {
 			keys_step(test, m);
 			keys_check(test, m);
+			keys_check_asleep(test, m);
 		}
 		keys_end(test, m);
 	}

@@ -266,7 +266,7 @@ static void ledger_begin(struct kunit *test, struct ledger_model *m)
 
 		CHECK_EQ(test, 0, evq_read_queue_init(&m->subscriptions[i].records, &limits));
 		CHECK_EQ(test, 0, evq_read_queue_prepare(&m->subscriptions[i].records));
-		INIT_LIST_HEAD(&m->subscriptions[i].reader.held);
+		evq_reader_init(&m->subscriptions[i].reader);
 	}
 }
 
@@ -285,7 +285,7 @@ static void ledger_end(struct kunit *test, struct ledger_model *m)
 	for (i = 0; i < LEDGER_SUBSCRIPTIONS; i++) {
 		struct evq_read_queue *records = &m->subscriptions[i].records;
 
-		while (evq_read_queue_readable(records))
+		while (evq_read_queue_readable(records, &m->subscriptions[i].reader))
 			ledger_do_read(test, m, i);
 		ledger_check(test, m);
 		CHECK_EQ(test, 0, records->queued);

@@ -594,10 +594,10 @@ static void rq_check(struct kunit *test, struct rq_model *m)
 	rq_check_listed(test, m, &m->lists[RQ_STAGED], &queue->staged);
 	rq_check_listed(test, m, &m->lists[RQ_QUEUED], &queue->slots);
 
-	CHECK_EQ(test, any && !full_hand, evq_read_queue_readable(queue));
+	CHECK_EQ(test, any && !full_hand, evq_read_queue_readable(queue, NULL));
 	CHECK_EQ(test, any && !full_hand &&
 		 (queue->queued >= queue->limits.wake_records || queue->nr_gaps || staged ||
-		  queue->replaying || m->disconnected), evq_read_queue_ripe(queue));
+		  queue->replaying || m->disconnected), evq_read_queue_ripe(queue, NULL));
 	for (i = 0; i < RQ_READERS; i++)
 		CHECK_EQ(test, !any && queue->slots_in_hand == m->held[i].n,
 			 evq_read_queue_drained(queue, &m->readers[i]));
@@ -981,7 +981,7 @@ static void rq_begin(struct kunit *test, struct rq_model *m, u32 policy, u32 fla
 	CHECK_EQ(test, 0, evq_read_queue_prepare(&m->queue));
 	m->slots = m->queue.nr_free;
 	for (i = 0; i < RQ_READERS; i++) {
-		INIT_LIST_HEAD(&m->readers[i].held);
+		evq_reader_init(&m->readers[i]);
 		INIT_LIST_HEAD(&m->in_hand[i]);
 	}
 	m->next_registration = 1;

@@ -17,8 +17,8 @@
  *   dispatcher: woken = false	evq_wakeups_issue(), before the wake-up
  *   wake()			the same: wake_up_interruptible_poll(): all who poll, one who reads
  *   reader: take		evq_subscription_take(), module/read_queue.c evq_read_queue_take()
- *   reader: enter, look	module/subscription_fd.c: wait_event_interruptible_exclusive()
- *   reader: pass on		the same: if (woken && evq_subscription_poll())
+ *   reader: enter, look	module/subscription_fd.c evq_read_wait()
+ *   reader: pass on		evq_subscription_pass_on(), if woken
  *   poller: edge		fs/eventpoll.c: the entry stays in the wait queue; each wake-up is an edge
  *
  * Claims: whoever stays reads all that was delivered.
@@ -150,7 +150,7 @@ awake:		atomic { in_list[me] = false; asleep[me] = false };
 
 interrupted:
 	/*
-	 * prepare_to_wait_event() takes him off the list, then he looks once more: a wake-up
+	 * He takes himself off the list, then he looks once more: a wake-up
 	 * that chose him before is either his, or was for what another has taken.
 	 */
 	atomic { in_list[me] = false; asleep[me] = false };
