@@ -67,34 +67,55 @@ int evq_call_answer(struct evq_call *call)
 }
 
 /**
- * evq_call_answer_fd() - give the structure back, with a new fd in it
- * @call: the call
- * @out_fd: the structure's field for the fd
- * @file: the open file, or an error; what becomes of it is settled here
+ * evq_call_reserve_fd() - begin to make an fd: get its number
+ *
+ * Before anything else is made, which would have to be undone where a process may have no
+ * more of them.
  *
  * Context: process; may sleep.
- * Return: 0, -EFAULT, -EMFILE, or the error that @file is.
+ * Return: the number, which wants evq_call_install_fd(); or -EMFILE, or another error.
  */
-int evq_call_answer_fd(struct evq_call *call, s32 *out_fd, struct file *file)
+int evq_call_reserve_fd(void)
 {
-	int ret;
+	return get_unused_fd_flags(O_CLOEXEC);
+}
 
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	ret = get_unused_fd_flags(O_CLOEXEC);
-	if (ret < 0)
-		goto put;
-	*out_fd = ret;
-	ret = evq_call_answer(call);
-	if (ret) {
-		put_unused_fd(*out_fd);
-		goto put;
+/**
+ * evq_call_install_fd() - make an fd of its number and its file
+ * @fd: the number
+ * @file: the open file, or an error
+ * @ret: 0, or why it is not to be: then number and file are given back
+ *
+ * Context: process; may sleep.
+ * Return: @ret, or else the error that @file is.
+ */
+int evq_call_install_fd(int fd, struct file *file, int ret)
+{
+	ret = ret ?: PTR_ERR_OR_ZERO(file);
+	if (!ret) {
+		fd_install(fd, file);
+		return 0;
 	}
-	fd_install(*out_fd, file);
-	return 0;
-put:
-	fput(file);
+	put_unused_fd(fd);
+	if (!IS_ERR(file))
+		fput(file);
 	return ret;
+}
+
+/**
+ * evq_call_answer_fd() - give the structure back, with a new fd in it
+ * @call: the call
+ * @fd: its number
+ * @out_fd: the structure's field for it
+ * @file: the open file, or an error; what becomes of both is settled here
+ *
+ * Context: process; may sleep.
+ * Return: 0, -EFAULT, or the error that @file is.
+ */
+int evq_call_answer_fd(struct evq_call *call, int fd, s32 *out_fd, struct file *file)
+{
+	*out_fd = fd;
+	return evq_call_install_fd(fd, file, IS_ERR(file) ? 0 : evq_call_answer(call));
 }
 
 /**

@@ -76,7 +76,9 @@ struct evq_ioctl {
 long evq_ioctl_run(const struct evq_ioctl *table, size_t n, struct file *file,
 		   unsigned int cmd, void __user *uarg);
 int evq_call_answer(struct evq_call *call);
-int evq_call_answer_fd(struct evq_call *call, s32 *out_fd, struct file *file);
+int evq_call_reserve_fd(void);
+int evq_call_answer_fd(struct evq_call *call, int fd, s32 *out_fd, struct file *file);
+int evq_call_install_fd(int fd, struct file *file, int ret);
 
 int evq_ioctl_features(struct evq_call *call);
 

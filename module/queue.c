@@ -632,25 +632,53 @@ void evq_queue_settled(struct evq_queue *queue)
 		wake_up_all(&queue->settled);
 }
 
+static int evq_queue_may_subscribe(struct evq_queue *queue)
+{
+	lockdep_assert_held(&queue->mutex);
+
+	return queue->nr_subscriptions < READ_ONCE(evq_max_subscriptions) ? 0 : -ENOSPC;
+}
+
 /**
- * evq_queue_add_subscription() - let a subscription take part
+ * evq_queue_next_subscription() - which number the next subscription gets
  * @queue: the queue
- * @subscription: the subscription; gets its number
+ * @number: set to it
  *
  * Context: process; may sleep.
  * Return: 0 or -ENOSPC.
  */
-int evq_queue_add_subscription(struct evq_queue *queue, struct evq_subscription *subscription)
+int evq_queue_next_subscription(struct evq_queue *queue, u64 *number)
 {
-	int ret = -ENOSPC;
+	int ret;
 
 	mutex_lock(&queue->mutex);
-	if (queue->nr_subscriptions < READ_ONCE(evq_max_subscriptions)) {
-		evq_subscription_added(subscription, queue->next_subscription++,
-				       queue->state == EVQ_STATE_STOPPED);
+	*number = queue->next_subscription;
+	ret = evq_queue_may_subscribe(queue);
+	mutex_unlock(&queue->mutex);
+	return ret;
+}
+
+/**
+ * evq_queue_add_subscription() - let a subscription take part
+ * @queue: the queue
+ * @subscription: the subscription
+ * @number: its number, from evq_queue_next_subscription()
+ *
+ * Context: process; may sleep.
+ * Return: 0, -ENOSPC, or -EAGAIN if another has this number by now.
+ */
+int evq_queue_add_subscription(struct evq_queue *queue, struct evq_subscription *subscription,
+			       u64 number)
+{
+	int ret;
+
+	mutex_lock(&queue->mutex);
+	ret = number == queue->next_subscription ? evq_queue_may_subscribe(queue) : -EAGAIN;
+	if (!ret) {
+		queue->next_subscription++;
+		evq_subscription_added(subscription, number, queue->state == EVQ_STATE_STOPPED);
 		list_add_tail(&subscription->of_queue, &queue->subscriptions);
 		WRITE_ONCE(queue->nr_subscriptions, queue->nr_subscriptions + 1);
-		ret = 0;
 	}
 	mutex_unlock(&queue->mutex);
 	return ret;

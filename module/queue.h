@@ -143,7 +143,9 @@ int evq_queue_event_state(struct evq_queue *queue, struct evq_event_state *state
 void evq_queue_relieve(struct evq_queue *queue);
 void evq_queue_settled(struct evq_queue *queue);
 
-int evq_queue_add_subscription(struct evq_queue *queue, struct evq_subscription *subscription);
+int evq_queue_next_subscription(struct evq_queue *queue, u64 *number);
+int evq_queue_add_subscription(struct evq_queue *queue, struct evq_subscription *subscription,
+			       u64 number);
 void evq_queue_remove_subscription(struct evq_queue *queue,
 				   struct evq_subscription *subscription);
 int evq_queue_add_registration(struct evq_queue *queue, struct evq_registration *registration,

@@ -11,6 +11,7 @@
 #include <linux/uaccess.h>
 
 #include "compat.h"
+#include "delay.h"
 #include "device.h"
 #include "event.h"
 #include "identity.h"
@@ -164,8 +165,7 @@ static int evq_ioctl_queue_create(struct evq_call *call)
 	};
 	bool named = memchr_inv(arg->name, 0, sizeof(arg->name));
 	struct evq_queue *queue;
-	struct file *file;
-	int ret;
+	int ret, fd;
 
 	if (!evq_call_handle(call)->device)
 		return -ENOTTY;
@@ -173,6 +173,9 @@ static int evq_ioctl_queue_create(struct evq_call *call)
 	    arg->capacity > EVQ_CAPACITY_MAX || arg->max_payload > EVQ_PAYLOAD_MAX ||
 	    (!named && (arg->mode || arg->uid || arg->gid)))
 		return -EINVAL;
+	fd = evq_call_reserve_fd();
+	if (fd < 0)
+		return fd;
 	if (named)
 		queue = evq_create_named(arg, &settings);
 	else
@@ -180,9 +183,8 @@ static int evq_ioctl_queue_create(struct evq_call *call)
 					 arg->flags & EVQ_QUEUE_PAUSED ? EVQ_STATE_PAUSED :
 									 EVQ_STATE_RUNNING);
 	if (IS_ERR(queue))
-		return PTR_ERR(queue);
-	file = evq_queue_file(queue, EVQ_RIGHTS_ALL);
-	ret = evq_call_answer_fd(call, &arg->out_fd, file);
+		return evq_call_install_fd(fd, ERR_CAST(queue), 0);
+	ret = evq_call_answer_fd(call, fd, &arg->out_fd, evq_queue_file(queue, EVQ_RIGHTS_ALL));
 	/* Nobody was told of it yet. */
 	if (ret && named)
 		evq_device_destroy(arg->name);
@@ -206,13 +208,17 @@ static int evq_ioctl_queue_handle(struct evq_call *call)
 {
 	struct evq_queue_handle *arg = &call->arg.queue_handle;
 	struct evq_queue *queue = evq_call_queue(call);
+	int fd;
 
 	if (arg->flags || arg->reserved || !arg->rights || arg->rights & ~EVQ_RIGHTS_ALL)
 		return -EINVAL;
 	if (arg->rights & ~evq_call_handle(call)->rights)
 		return -EACCES;
+	fd = evq_call_reserve_fd();
+	if (fd < 0)
+		return fd;
 	evq_queue_get_handle(queue);
-	return evq_call_answer_fd(call, &arg->out_fd, evq_queue_file(queue, arg->rights));
+	return evq_call_answer_fd(call, fd, &arg->out_fd, evq_queue_file(queue, arg->rights));
 }
 
 static int evq_ioctl_queue_info(struct evq_call *call)
@@ -277,16 +283,20 @@ static int evq_ioctl_receipts(struct evq_call *call)
 {
 	struct evq_receipts_create *arg = &call->arg.receipts_create;
 	struct evq_receipts *receipts;
+	int fd;
 
 	if (!evq_call_may(call, EVQ_RIGHT_SUBMIT))
 		return -EACCES;
 	if (arg->flags || arg->reserved || arg->capacity > EVQ_RECEIPTS_MAX)
 		return -EINVAL;
+	fd = evq_call_reserve_fd();
+	if (fd < 0)
+		return fd;
 	receipts = evq_receipts_create(evq_call_queue(call),
 				       arg->capacity ?: EVQ_RECEIPTS_DEFAULT);
 	if (IS_ERR(receipts))
-		return PTR_ERR(receipts);
-	return evq_call_answer_fd(call, &arg->out_fd, evq_receipts_file(receipts));
+		return evq_call_install_fd(fd, ERR_CAST(receipts), 0);
+	return evq_call_answer_fd(call, fd, &arg->out_fd, evq_receipts_file(receipts));
 }
 
 static int evq_ioctl_queue_control(struct evq_call *call)
@@ -588,6 +598,27 @@ static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subs
 	return 0;
 }
 
+/*
+ * A subscription gets its number as it is added, but is not to be added before the answer could
+ * be given, which says its number: so the answer says the next one, and is given again if
+ * somebody else has taken that meanwhile.
+ */
+static int evq_subscribe_answer(struct evq_call *call, struct evq_subscription *subscription)
+{
+	struct evq_queue *queue = subscription->queue;
+	u64 *number = &call->arg.subscribe.subscription;
+	int ret;
+
+	do {
+		ret = evq_queue_next_subscription(queue, number) ?: evq_call_answer(call);
+		if (ret)
+			return ret;
+		evq_delay_point();
+		ret = evq_queue_add_subscription(queue, subscription, *number);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
 static int evq_ioctl_subscribe(struct evq_call *call)
 {
 	struct evq_subscribe *arg = &call->arg.subscribe;
@@ -604,20 +635,16 @@ static int evq_ioctl_subscribe(struct evq_call *call)
 		return ret;
 	if (limits.gate_ns > READ_ONCE(queue->settings.gate_max_ns))
 		return -EACCES;
+	arg->out_fd = evq_call_reserve_fd();
+	if (arg->out_fd < 0)
+		return arg->out_fd;
 	subscription = evq_subscription_create(queue, &limits);
 	if (IS_ERR(subscription))
-		return PTR_ERR(subscription);
+		return evq_call_install_fd(arg->out_fd, ERR_CAST(subscription), 0);
 	/* From here on it goes with the file. */
 	file = evq_subscription_file(subscription);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	ret = evq_queue_add_subscription(queue, subscription);
-	if (ret) {
-		fput(file);
-		return ret;
-	}
-	arg->subscription = subscription->records.limits.number;
-	return evq_call_answer_fd(call, &arg->out_fd, file);
+	ret = IS_ERR(file) ? 0 : evq_subscribe_answer(call, subscription);
+	return evq_call_install_fd(arg->out_fd, file, ret);
 }
 
 static const struct evq_ioctl evq_queue_ioctls[] = {

@@ -306,10 +306,14 @@ static int evq_ioctl_subscription_info(struct evq_call *call)
 static int evq_ioctl_reader(struct evq_call *call)
 {
 	struct evq_reader_create *arg = &call->arg.reader_create;
+	int fd;
 
 	if (arg->flags)
 		return -EINVAL;
-	return evq_call_answer_fd(call, &arg->out_fd,
+	fd = evq_call_reserve_fd();
+	if (fd < 0)
+		return fd;
+	return evq_call_answer_fd(call, fd, &arg->out_fd,
 				  evq_subscription_file(evq_call_subscription(call)));
 }
 

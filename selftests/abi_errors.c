@@ -1933,6 +1933,7 @@ TEST_F(values, no_free_descriptor)
 {
 	enum command makers[] = { QUEUE_CREATE, QUEUE_HANDLE, SUBSCRIBE,
 				  RECEIPTS, READER };
+	int queue = queue_running(4);
 	struct snapshot before = snapshot(&self->w);
 	struct rlimit limit, none;
 	int fd = dup(0);
@@ -1964,6 +1965,11 @@ TEST_F(values, no_free_descriptor)
 	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
 	EXPECT_FALSE(node_exists("bad"));
 	EXPECT_EQ(-ENOENT, queue_destroy("bad"));
+	/* nor has a subscription had a number */
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	EXPECT_EQ(-EMFILE, subscribe_args(queue, .policy = 0));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+	EXPECT_EQ(1, subscription_info(subscribe_all(queue)).subscription);
 }
 
 TEST_F(values, no_position)

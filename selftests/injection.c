@@ -581,6 +581,7 @@ TEST_F(injection, subscribe)
 	};
 	int queue = queue_create_args(.nr_lanes = 2), sub, other;
 	struct sweep reader = { .name = "READER" };
+	__u64 number = 0;
 
 	ASSERT_LE(0, queue);
 	quota_set("user_subscriptions", 1);
@@ -593,6 +594,8 @@ TEST_F(injection, subscribe)
 		for_each_point(&s, sub = subscribe_with(queue, cases[i].policy, cases[i].flags)) {
 			struct reader r;
 
+			/* those that failed have had none */
+			ASSERT_EQ(++number, subscription_info(sub).subscription);
 			reader_init(&r, sub);
 			register_for(sub, .match = 0);
 			submit_ids(queue, 1, 1);
