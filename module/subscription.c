@@ -913,6 +913,9 @@ int evq_subscription_take(struct evq_subscription *subscription, struct evq_read
 	}
 	/* Of what it has passed over. */
 	evq_subscription_wake_owners(subscription);
+	/* There is room for other records now, however long these take to be copied. */
+	if (ret > 0)
+		evq_subscription_open_gate(subscription);
 	/*
 	 * A reader who waits has time to reclaim, which the dispatcher, when it
 	 * comes to deliver, has not. What cannot be had now is its affair then.

@@ -5,6 +5,7 @@
  * told adds up to the ledger; who may hold a lane, for how long, and that nobody
  * else delays anybody; and when a reader is worth waking.
  */
+#include <linux/userfaultfd.h>
 #include <sys/syscall.h>
 
 #include "evq_harness.h"
@@ -1067,6 +1068,76 @@ TEST(gate_ended_by_ack)
 	queue_settle(queue);
 	EXPECT_EQ(2, subscription_info(sub).in_hand);
 	EXPECT_EQ(1, subscription_info(sub).delivered);
+}
+
+/*
+ * A page of this process that whoever touches it waits for, until page_comes(). Returns NULL if
+ * the kernel has no such thing.
+ */
+static void *page_to_come(int *faults)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	void *page;
+
+	*faults = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (*faults < 0)
+		return NULL;
+	CHECK(!ioctl(*faults, UFFDIO_API, &api));
+	range.range.len = sysconf(_SC_PAGESIZE);
+	page = mmap(NULL, range.range.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	CHECK(page != MAP_FAILED);
+	range.range.start = (uintptr_t)page;
+	CHECK(!ioctl(*faults, UFFDIO_REGISTER, &range));
+	return page;
+}
+
+static void page_comes(int faults, void *page)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (uintptr_t)page, .len = sysconf(_SC_PAGESIZE) },
+	};
+
+	CHECK(!ioctl(faults, UFFDIO_ZEROPAGE, &zero));
+}
+
+struct slow_read {
+	int sub;
+	void *page;
+};
+
+static int slow_read_main(void *arg)
+{
+	struct slow_read *s = arg;
+
+	return read_records(s->sub, s->page, 4096);
+}
+
+/* The room that a read makes is there at once, however long the copy takes. */
+TEST(gate_ended_by_a_read_that_is_stuck)
+{
+	int queue = queue_with_gates(8);
+	struct slow_read slow = { .sub = subscribe_gate(queue, 2, FOREVER) };
+	struct uffd_msg msg;
+	struct task t;
+	int faults;
+
+	slow.page = page_to_come(&faults);
+	if (!slow.page)
+		SKIP(return, "needs userfaultfd");
+	submit_ids(queue, 1, 3);
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	UNTIL(subscription_info(slow.sub).queued == 2 && sleeps_at_gate(queue));
+	task_start(&t, slow_read_main, &slow);
+	ASSERT_EQ(POLLIN, poll_for(faults, POLLIN));
+	ASSERT_EQ(sizeof(msg), read(faults, &msg, sizeof(msg)));
+	queue_settle(queue);
+	EXPECT_EQ(2, subscription_info(slow.sub).in_hand);
+	EXPECT_EQ(1, subscription_info(slow.sub).queued);
+	page_comes(faults, slow.page);
+	EXPECT_LE(2 * sizeof(struct evq_event_record), task_join(&t));
+	EXPECT_EQ(0, subscription_info(slow.sub).disconnected);
 }
 
 /* What takes records away for their memory makes room, too. */
