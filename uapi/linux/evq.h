@@ -210,7 +210,10 @@ enum evq_state {
  * @EVQ_LOST_CHAIN: a subscription earlier in the chain stopped it, see
  *	EVQ_ACK_STOP
  * @EVQ_LOST_HISTORY: queue scope: the event left the history before a replay
- *	came to it; whether it would have matched is not known
+ *	came to it; whether it would have matched is not known. Counts also those
+ *	that EVQ_IOC_FORGET had removed from among these, as the history does not
+ *	know any more which they were; those that it removed elsewhere are not
+ *	counted at all
  *
  * These index the arrays named "lost". Causes of queue scope never appear in a
  * subscription's own ledger, as such events were never matched with it.
