@@ -440,6 +440,69 @@ TEST_F(drivers, producer_goes_first)
 	EXPECT_EQ(0, queue_info(self->queue).refused);
 }
 
+/* This process, or a thread of the kernel, is to run on this processor only. */
+static void pin(pid_t tid, int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	CHECK(!sched_setaffinity(tid, sizeof(cpus), &cpus));
+}
+
+static int hold_main(void *arg)
+{
+	(void)arg;
+	pin(0, 1);
+	return evq_test("hold 0 2000");
+}
+
+static bool is_held(void)
+{
+	return evq_test_state("hold", "holds") == 1;
+}
+
+/*
+ * A queue goes while the interrupt that is to wake its dispatcher for the last event waits: the
+ * dispatcher stays until that is through.
+ */
+TEST_F(drivers, queue_goes_before_its_interrupt)
+{
+	int held = 0;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two processors");
+	pin(0, 0);
+	for (int turn = 0; turn < 5; turn++) {
+		pid_t dispatcher = lane_info(self->queue, 0).pid, holder;
+
+		make_producer(4);
+		pin(dispatcher, 0);
+		ASSERT_EQ(0, queue_destroy(QUEUE));
+		UNTIL(queue_info(self->queue).state == EVQ_STATE_STOPPED);
+		holder = child_start(hold_main, NULL);
+		UNTIL(is_held());
+		close(self->queue);
+		ASSERT_EQ(0, evq_test("destroy 0"));
+		/* A while for what is not to happen */
+		for (int i = 0; i < 20; i++) {
+			bool gone = kill(dispatcher, 0);
+
+			if (!is_held())
+				break;
+			ASSERT_FALSE(gone);
+			held++;
+			usleep(1000);
+		}
+		ASSERT_EQ(0, evq_test("unhold"));
+		child_ok(holder);
+		UNTIL(kill(dispatcher, 0) && errno == ESRCH);
+		self->queue = queue_create_named(QUEUE, .capacity = CAPACITY, .mode = 0600);
+		ASSERT_LE(0, self->queue);
+	}
+	TH_LOG("looked %d times", held);
+}
+
 /* One who does not read uses up his own room, not the producer's pool. */
 TEST_F(drivers, stuck_reader)
 {

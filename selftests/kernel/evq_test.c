@@ -12,6 +12,11 @@
  *	destroy it
  *   emit P ID TYPE PRIORITY LEN
  *	emit one event now, in process context
+ *   hold P MS
+ *	emit one event with interrupts disabled, and leave them so until "unhold", MS ms at most, so
+ *	that what this processor is to do about it waits
+ *   unhold
+ *	have it go on
  *   source S P CONTEXT COUNT LEN BURST PRIORITY RETRY
  *	make source S, that emits COUNT events through producer P, out of CONTEXT (names are below),
  *	BURST at a time; where the pool is empty it tries again later with the same event (RETRY 1)
@@ -717,6 +722,27 @@ static int evq_test_emit(unsigned int p, u64 id, u32 type, u32 priority, u32 len
 	return ret;
 }
 
+/* A processor emits with interrupts disabled, and has not enabled them since. */
+static bool evq_test_holds;
+
+static int evq_test_hold(unsigned int p, unsigned int ms)
+{
+	const struct evq_emission emission = {};
+	unsigned long flags;
+	int ret;
+
+	if (p >= EVQ_TEST_PRODUCERS || !evq_test_producers[p])
+		return -EINVAL;
+	local_irq_save(flags);
+	ret = evq_emit(evq_test_producers[p], &emission);
+	WRITE_ONCE(evq_test_holds, !ret);
+	for (; ms && READ_ONCE(evq_test_holds); ms--)
+		mdelay(1);
+	WRITE_ONCE(evq_test_holds, false);
+	local_irq_restore(flags);
+	return ret;
+}
+
 static int evq_test_producer(unsigned int p, const char *queue, u32 pool, u32 max_payload)
 {
 	struct evq_producer *producer;
@@ -769,7 +795,7 @@ static ssize_t evq_test_control_write(struct file *file, const char __user *buf,
 				      loff_t *pos)
 {
 	char line[128], word[32];
-	unsigned int a;
+	unsigned int a, b;
 	int ret;
 
 	if (size >= sizeof(line))
@@ -787,6 +813,11 @@ static ssize_t evq_test_control_write(struct file *file, const char __user *buf,
 		ret = evq_test_destroy(a);
 	} else if (sscanf(line, "churn %31s %u", word, &a) == 2) {
 		ret = evq_test_churn(word, a);
+	} else if (sscanf(line, "hold %u %u", &a, &b) == 2) {
+		ret = evq_test_hold(a, b);
+	} else if (!strcmp(line, "unhold")) {
+		WRITE_ONCE(evq_test_holds, false);
+		ret = 0;
 	} else {
 		mutex_lock(&evq_test_lock);
 		ret = evq_test_command(line);
@@ -840,6 +871,7 @@ static int evq_test_state_show(struct seq_file *m, void *v)
 	}
 	for (i = 0; i < EVQ_TEST_LISTENERS; i++)
 		evq_test_show_listener(m, i);
+	seq_printf(m, "hold holds %d\n", READ_ONCE(evq_test_holds));
 	mutex_unlock(&evq_test_lock);
 	return 0;
 }
