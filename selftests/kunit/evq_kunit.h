@@ -15,6 +15,7 @@
 
 #include "event.h"
 #include "queue.h"
+#include "read_queue.h"
 
 /**
  * struct evq_kunit - what a test has; &kunit.priv
@@ -66,6 +67,8 @@ void evq_kunit_queue_done(struct kunit *test, struct evq_queue *queue);
 struct evq_event *evq_kunit_event(struct kunit *test, struct evq_queue *queue, size_t data_len,
 				  u64 id);
 void evq_kunit_put(struct evq_event *event);
+void evq_kunit_add_slot(struct kunit *test, struct evq_read_queue *queue);
+struct evq_registration *evq_kunit_registration(struct kunit *test, u32 number);
 
 #define EVQ_KUNIT_SUITE(suite, suite_cases)					\
 	static struct kunit_suite suite = {					\

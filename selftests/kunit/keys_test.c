@@ -109,16 +109,6 @@ static struct keys_record *keys_new(struct kunit *test, struct keys_model *m, u6
 	return record;
 }
 
-static void keys_add_slot(struct kunit *test, struct keys_model *m)
-{
-	struct evq_slot *slot = evq_slot_alloc(&m->queue, GFP_KERNEL);
-
-	CHECK(test, slot);
-	spin_lock(&m->queue.lock);
-	evq_read_queue_add_slot(&m->queue, slot);
-	spin_unlock(&m->queue.lock);
-}
-
 static void keys_do_push(struct kunit *test, struct keys_model *m)
 {
 	/* What is live comes after what is replayed. */
@@ -134,7 +124,7 @@ static void keys_do_push(struct kunit *test, struct keys_model *m)
 		if (got == EVQ_PUSH_DONE)
 			break;
 		if (got == EVQ_PUSH_SLOT)
-			keys_add_slot(test, m);
+			evq_kunit_add_slot(test, &m->queue);
 	}
 }
 
@@ -149,7 +139,7 @@ static void keys_do_stage(struct kunit *test, struct keys_model *m)
 	}
 	m->staged--;
 	while (m->queue.nr_free < 2)
-		keys_add_slot(test, m);
+		evq_kunit_add_slot(test, &m->queue);
 	record = keys_new(test, m, 0);
 	spin_lock(&m->queue.lock);
 	evq_read_queue_stage(&m->queue, record->event, m->registrations[record->registration]);
@@ -248,7 +238,7 @@ static void keys_do_take(struct kunit *test, struct keys_model *m, unsigned int 
 		got = evq_read_queue_take(&m->queue, &m->readers[reader], &m->hands[reader], room);
 		spin_unlock(&m->queue.lock);
 		if (got == -ENOBUFS)
-			keys_add_slot(test, m);
+			evq_kunit_add_slot(test, &m->queue);
 	} while (got == -EAGAIN || got == -ENOBUFS);
 	CHECK(test, got >= 0 || got == -EMSGSIZE);
 	if (!m->queue.replaying)
@@ -347,16 +337,6 @@ static void keys_do_go(struct keys_model *m, unsigned int reader)
 		keys_put_back(m, reader, slot, true);
 }
 
-static struct evq_registration *keys_registration(struct kunit *test, u32 number)
-{
-	static const struct evq_filter all = { .priority_max = EVQ_LEVELS - 1 };
-	struct evq_registration *registration = evq_registration_alloc(&all);
-
-	CHECK(test, registration);
-	registration->place.registration = number;
-	return registration;
-}
-
 static void keys_do_unregister(struct kunit *test, struct keys_model *m)
 {
 	unsigned int i, n = evq_below(test, KEYS_REGISTRATIONS);
@@ -371,7 +351,7 @@ static void keys_do_unregister(struct kunit *test, struct keys_model *m)
 	for (i = 0; i < m->nr_records; i++)
 		if (m->records[i].state == KEYS_QUEUED && m->records[i].registration == n)
 			CHECK(test, m->records[i].event->callbacks.failed);
-	m->registrations[n] = keys_registration(test, registration->place.registration + 10);
+	m->registrations[n] = evq_kunit_registration(test, registration->place.registration + 10);
 	kfree(registration);
 }
 
@@ -429,7 +409,7 @@ static void keys_begin(struct kunit *test, struct keys_model *m)
 		INIT_LIST_HEAD(&m->hands[i]);
 	}
 	for (i = 0; i < KEYS_REGISTRATIONS; i++)
-		m->registrations[i] = keys_registration(test, i + 1);
+		m->registrations[i] = evq_kunit_registration(test, i + 1);
 	INIT_LIST_HEAD(&m->garbage);
 	/* Once what is live is read, no replay may begin, or there is no order to speak of. */
 	m->queue.replaying = evq_chance(test, 50);

@@ -141,7 +141,6 @@ static void ledger_deliver(struct kunit *test, struct ledger_model *m, struct ev
 	struct ledger_subscription *subscription =
 		&m->subscriptions[registration->place.subscription - 1];
 	struct evq_read_queue *records = &subscription->records;
-	struct evq_slot *slot;
 	enum evq_push pushed;
 
 	do {
@@ -149,13 +148,8 @@ static void ledger_deliver(struct kunit *test, struct ledger_model *m, struct ev
 		pushed = evq_read_queue_push(records, event, registration, false, false,
 					     &m->garbage);
 		spin_unlock(&records->lock);
-		if (pushed != EVQ_PUSH_SLOT)
-			continue;
-		slot = evq_slot_alloc(records, GFP_KERNEL);
-		CHECK(test, slot);
-		spin_lock(&records->lock);
-		evq_read_queue_add_slot(records, slot);
-		spin_unlock(&records->lock);
+		if (pushed == EVQ_PUSH_SLOT)
+			evq_kunit_add_slot(test, records);
 	} while (pushed != EVQ_PUSH_DONE);
 	subscription->matched++;
 }
@@ -221,11 +215,7 @@ static void ledger_do_read(struct kunit *test, struct ledger_model *m, unsigned 
 	taken = evq_read_queue_take(records, &subscription->reader, &hand, 2000);
 	spin_unlock(&records->lock);
 	if (taken == -ENOBUFS) {
-		slot = evq_slot_alloc(records, GFP_KERNEL);
-		CHECK(test, slot);
-		spin_lock(&records->lock);
-		evq_read_queue_add_slot(records, slot);
-		spin_unlock(&records->lock);
+		evq_kunit_add_slot(test, records);
 		return;
 	}
 	CHECK(test, taken >= 0);

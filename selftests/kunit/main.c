@@ -3,7 +3,7 @@
 #include <linux/random.h>
 
 #include "evq_kunit.h"
-#include "read_queue.h"
+#include "registration.h"
 
 static unsigned long long seed;
 module_param(seed, ullong, 0444);
@@ -208,6 +208,38 @@ void evq_kunit_put(struct evq_event *event)
 
 	evq_event_put(event, &garbage);
 	evq_events_free(&garbage);
+}
+
+/**
+ * evq_kunit_add_slot() - what is done where a read queue asks for a slot
+ * @test: the test
+ * @queue: the read queue
+ */
+void evq_kunit_add_slot(struct kunit *test, struct evq_read_queue *queue)
+{
+	struct evq_slot *slot = evq_slot_alloc(queue, GFP_KERNEL);
+
+	CHECK(test, slot);
+	spin_lock(&queue->lock);
+	evq_read_queue_add_slot(queue, slot);
+	spin_unlock(&queue->lock);
+}
+
+/**
+ * evq_kunit_registration() - make a registration for all events
+ * @test: the test
+ * @number: its number
+ *
+ * Return: the registration, to be freed with kfree().
+ */
+struct evq_registration *evq_kunit_registration(struct kunit *test, u32 number)
+{
+	static const struct evq_filter all = { .priority_max = EVQ_LEVELS - 1 };
+	struct evq_registration *registration = evq_registration_alloc(&all);
+
+	CHECK(test, registration);
+	registration->place.registration = number;
+	return registration;
 }
 
 static int __init evq_kunit_init(void)

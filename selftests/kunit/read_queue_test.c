@@ -609,12 +609,7 @@ static void rq_check(struct kunit *test, struct rq_model *m)
 
 static void rq_add_slot(struct kunit *test, struct rq_model *m)
 {
-	struct evq_slot *slot = evq_slot_alloc(&m->queue, GFP_KERNEL);
-
-	CHECK(test, slot);
-	spin_lock(&m->queue.lock);
-	evq_read_queue_add_slot(&m->queue, slot);
-	spin_unlock(&m->queue.lock);
+	evq_kunit_add_slot(test, &m->queue);
 	m->slots++;
 }
 
@@ -634,11 +629,9 @@ static int rq_make_event(struct kunit *test, struct rq_model *m)
 
 static struct evq_registration *rq_registration(struct kunit *test, struct rq_model *m)
 {
-	static const struct evq_filter all = { .priority_max = EVQ_LEVELS - 1 };
-	struct evq_registration *registration = evq_registration_alloc(&all);
+	struct evq_registration *registration;
 
-	CHECK(test, registration);
-	registration->place.registration = m->next_registration++;
+	registration = evq_kunit_registration(test, m->next_registration++);
 	registration->place.subscription = m->queue.limits.number;
 	registration->cookie = evq_random(test);
 	return registration;
