@@ -141,7 +141,7 @@ struct peer {
 	void (*receive)(struct receiver *receiver);
 	/* Returns when nothing published waits in the publisher's process any more. */
 	void (*flush)(struct publisher *publisher);
-	/* Ticks of processor time that somebody else has spent on the messages; NULL: nobody does. */
+	/* Ticks of processor time that others have spent on the messages; NULL: nobody does. */
 	uint64_t (*helpers)(struct channel *channel);
 	/* All readers have everything. Looks whether the peer agrees. */
 	void (*check)(struct channel *channel);
@@ -151,7 +151,7 @@ struct peer {
 extern const struct peer *const peers[];
 const struct peer *peer_named(const char *name);
 extern const struct peer peer_evq, peer_mqueue, peer_pipe, peer_seqpacket, peer_netlink;
-extern const struct peer peer_condvar, peer_bpf, peer_zeromq, peer_dbus;
+extern const struct peer peer_condvar, peer_bpf, peer_zeromq, peer_dbus, peer_iceoryx;
 
 /* Instructions or nanoseconds, see above. */
 extern bool icount;
@@ -255,6 +255,8 @@ struct comparison {
 extern unsigned int rounds;
 /* As little as shows that everything works. */
 extern bool brief;
+/* Measure nothing else: for a profile. NULL: all */
+extern const char *only_peer;
 
 void compare(const struct comparison *comparison);
 /* A figure that is held against a bound and no peer. */

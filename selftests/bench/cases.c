@@ -20,6 +20,8 @@ static unsigned int contenders_for(const char *name, struct setup setup, const c
 			;
 		if (only && !only[k] && i)
 			continue;
+		if (only_peer && strcmp(only_peer, peer->name))
+			continue;
 		if ((peer->readers_max && setup.readers > peer->readers_max) ||
 		    (peer->publishers_max && setup.publishers > peer->publishers_max) ||
 		    setup.payload < peer->payload_min ||

@@ -11,6 +11,7 @@
 
 unsigned int rounds = 5;
 bool brief;
+const char *only_peer;
 
 static struct json_object *results;
 

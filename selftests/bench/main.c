@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * evq_bench [--icount] [--brief] [--rounds N] [--results FILE] [CASE...]
+ * evq_bench [--icount] [--brief] [--rounds N] [--results FILE] [--only PEER] [CASE...]
  *
  * See bench.h. People use scripts/bench.
  */
@@ -35,6 +35,7 @@ int main(int argc, char **argv)
 		{ "brief", no_argument, NULL, 'b' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "results", required_argument, NULL, 'o' },
+		{ "only", required_argument, NULL, 'p' },
 		{ "list", no_argument, NULL, 'l' },
 		{ 0 }
 	};
@@ -59,6 +60,9 @@ int main(int argc, char **argv)
 			break;
 		case 'o':
 			results = optarg;
+			break;
+		case 'p':
+			only_peer = optarg;
 			break;
 		case 'l':
 			list();

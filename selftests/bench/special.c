@@ -302,35 +302,68 @@ enum idle_kind {
 	IDLE_NETLINK,
 };
 
-/* Bytes of all objects that the slab allocator has given out. */
-static double slab_bytes(void)
+/* Bytes of all objects that the slab allocator has given out, of each cache. */
+struct slab {
+	char name[64];
+	double bytes;
+};
+
+#define SLABS_MAX 512
+
+static double slabs_read(struct slab slabs[SLABS_MAX])
 {
 	unsigned long long active, all, size;
-	char line[512], name[64];
 	FILE *f = fopen("/proc/slabinfo", "r");
+	unsigned int n = 0;
 	double sum = 0;
+	char line[512];
 
 	CHECK(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "%63s %llu %llu %llu", name, &active, &all, &size) == 4)
-			sum += (double)active * size;
+	memset(slabs, 0, SLABS_MAX * sizeof(*slabs));
+	while (fgets(line, sizeof(line), f)) {
+		CHECK(n < SLABS_MAX);
+		if (sscanf(line, "%63s %llu %llu %llu", slabs[n].name, &active, &all, &size) != 4)
+			continue;
+		slabs[n].bytes = (double)active * size;
+		sum += slabs[n++].bytes;
+	}
 	fclose(f);
 	return sum;
 }
 
-static double available_bytes(void)
+static double slab_bytes(void)
 {
-	unsigned long long kib = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "r");
+	static struct slab slabs[SLABS_MAX];
 
-	CHECK(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+	return slabs_read(slabs);
+}
+
+/* What was closed is freed after grace periods, and a few objects at a time. */
+static void slabs_settle(void)
+{
+	double before, now = slab_bytes();
+	unsigned int i;
+
+	for (i = 0; i < 100; i++) {
+		before = now;
+		nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+		now = slab_bytes();
+		if (now > before - 4096)
 			break;
-	fclose(f);
-	CHECK(kib);
-	return kib * 1024.0;
+	}
+}
+
+static void slabs_print(const char *name, const struct slab *before, const struct slab *after,
+			unsigned int nr)
+{
+	unsigned int i;
+
+	printf("# %s, bytes each:", name);
+	for (i = 0; after[i].name[0]; i++)
+		if (!strcmp(before[i].name, after[i].name) &&
+		    after[i].bytes - before[i].bytes >= 8.0 * nr)
+			printf(" %s %.0f", after[i].name, (after[i].bytes - before[i].bytes) / nr);
+	printf("\n");
 }
 
 static void idle_open(enum idle_kind kind, int queue, int fds[2])
@@ -370,7 +403,9 @@ static void measure_idle(const struct contender *contender, double values[METRIC
 	unsigned int nr = contender->setup.others, i;
 	int queue = queue_running(DEPTH), top = 2 * nr + 64;
 	int (*fds)[2] = calloc(nr, sizeof(*fds));
-	double slab, available;
+	static struct slab before[SLABS_MAX], after[SLABS_MAX];
+	static unsigned int told;
+	double slab;
 
 	CHECK(fds);
 	/* The table of descriptors and this array are not what is asked about. */
@@ -379,12 +414,14 @@ static void measure_idle(const struct contender *contender, double values[METRIC
 	close(top);
 	/* One of each, for what is allocated with the first. */
 	idle_open(contender->choice, queue, fds[0]);
-	slab = slab_bytes();
-	available = available_bytes();
+	slabs_settle();
+	slab = slabs_read(before);
 	for (i = 1; i < nr; i++)
 		idle_open(contender->choice, queue, fds[i]);
-	values[0] = (slab_bytes() - slab) / (nr - 1);
-	values[1] = (available - available_bytes()) / (nr - 1);
+	values[0] = (slabs_read(after) - slab) / (nr - 1);
+	if (!(told & 1 << contender->choice))
+		slabs_print(contender->name, before, after, nr - 1);
+	told |= 1 << contender->choice;
 	for (i = 0; i < nr; i++) {
 		close(fds[i][0]);
 		if (fds[i][1] >= 0)
@@ -392,16 +429,12 @@ static void measure_idle(const struct contender *contender, double values[METRIC
 	}
 	close(queue);
 	free(fds);
-	/* Freed after a grace period; and the next one is not to reuse it. */
-	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
-	file_set("/proc/sys/vm/drop_caches", 3);
 }
 
 void case_idle_memory(const char *name, long nr)
 {
 	static const struct metric metrics[] = {
 		{ "bytes_per_subscription", "bytes" },
-		{ "available_bytes_per_subscription", "bytes" },
 	};
 	const unsigned int n = brief ? 1000 : nr;
 	const struct contender contenders[] = {
@@ -430,10 +463,10 @@ void case_idle_memory(const char *name, long nr)
 	for (i = 0; i < rounds; i++) {
 		measure_idle(&contenders[0], values);
 		each[i] = values[0];
-		together[i] = values[1] * n;
+		together[i] = values[0] * n;
 	}
 	compare_bound(name, metrics[0].name, "bytes", each, rounds, 1024);
-	compare_bound(name, "bytes_together", "bytes", together, rounds, 1024.0 * n * 1.024);
+	compare_bound(name, "bytes_together", "bytes", together, rounds, 1048.576 * n);
 }
 
 /*
