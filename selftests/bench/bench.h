@@ -94,7 +94,8 @@ struct publisher {
 	void *own;
 	/* Ticks at the first message, and of processor time in all. */
 	uint64_t start, cpu;
-	uint64_t switches;
+	/* How often it slept. */
+	uint64_t sleeps;
 };
 
 struct receiver {
@@ -200,6 +201,10 @@ struct result {
 	double publisher;
 	/* How often a reader slept, an event */
 	double sleeps;
+	/* How often a publisher slept, an event: it waited for room. */
+	double publisher_sleeps;
+	/* Processors that were busy with anything; below 1 on one processor: all waited */
+	double busy;
 	/* An event, of the whole machine; only where they were asked for */
 	double counters[NR_COUNTERS];
 	/* Ticks: 50, 99, 99.9 %, and the longest */
@@ -246,6 +251,8 @@ struct comparison {
 	const struct metric *metrics;
 	unsigned int nr_metrics;
 	measure_fn *measure;
+	/* How often; 0: as always */
+	unsigned int rounds;
 	/* Of each metric, measured once after the rounds; may be NULL. */
 	const struct metric *counted;
 	unsigned int nr_counted;

@@ -188,7 +188,7 @@ static void measure_all(const struct comparison *comparison, measure_fn *measure
 void compare(const struct comparison *comparison)
 {
 	measure_all(comparison, comparison->measure, comparison->metrics, comparison->nr_metrics,
-		    rounds);
+		    comparison->rounds ? comparison->rounds : rounds);
 	if (comparison->count)
 		measure_all(comparison, comparison->count, comparison->counted,
 			    comparison->nr_counted, 1);

@@ -78,11 +78,12 @@ int main(int argc, char **argv)
 		if (!(icount ? c->in_icount : c->in_time) || !wanted(c->name, argv + optind))
 			continue;
 		c->fn(c->name, c->arg);
+		/* What is done is done, should another fail. */
+		if (results)
+			results_write(results);
 		done++;
 	}
 	if (!done)
 		fprintf(stderr, "evq_bench: no such case in this mode, see --list\n");
-	if (results)
-		results_write(results);
 	return !done;
 }

@@ -132,7 +132,7 @@ static int publisher_main(void *arg)
 	const struct setup *setup = publisher->channel->setup;
 	clockid_t clock = setup->peer->in_process ? CLOCK_THREAD_CPUTIME_ID :
 						    CLOCK_PROCESS_CPUTIME_ID;
-	uint64_t cpu;
+	uint64_t cpu, slept;
 
 	publisher->data = calloc(BATCH_MAX, setup->payload + 1);
 	CHECK(publisher->data);
@@ -142,6 +142,7 @@ static int publisher_main(void *arg)
 	publish_all(publisher, 1, WARM_UP);
 	atomic_fetch_add(&role->stage->ready, 1);
 	futex_wait_for(&role->stage->go, 1);
+	slept = sleeps();
 	cpu = clock_ns(clock);
 	publisher->start = ticks();
 	if (setup->interval)
@@ -151,6 +152,7 @@ static int publisher_main(void *arg)
 	if (setup->peer->flush)
 		setup->peer->flush(publisher);
 	publisher->cpu = clock_ns(clock) - cpu;
+	publisher->sleeps = sleeps() - slept;
 	finish(role->stage);
 	futex_wait_for(&role->stage->leave, 1);
 	if (setup->peer->in_process)
@@ -179,6 +181,22 @@ static int receiver_main(void *arg)
 	finish(role->stage);
 	futex_wait_for(&role->stage->leave, 1);
 	return 0;
+}
+
+/* For how long tasks have run, on all processors together, ns. */
+static uint64_t busy_ns(void)
+{
+	unsigned long long ns;
+	uint64_t sum = 0;
+	char line[512];
+	FILE *f = fopen("/proc/schedstat", "r");
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "cpu%*d %*s %*s %*s %*s %*s %*s %llu", &ns) == 1)
+			sum += ns;
+	fclose(f);
+	return sum;
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -222,12 +240,13 @@ static void evaluate(const struct setup *setup, struct stage *stage, struct resu
 	unsigned int readers = setup->readers - setup->stuck, i;
 	double events = (double)setup->events * setup->publishers;
 	uint64_t numbers = (uint64_t)all_events(setup) * (all_events(setup) + 1) / 2;
-	uint64_t start = UINT64_MAX, end = 0, cpu = 0, slept = 0;
+	uint64_t start = UINT64_MAX, end = 0, cpu = 0, slept = 0, waited = 0;
 
 	for (i = 0; i < setup->publishers; i++) {
 		if (stage->publishers[i].start < start)
 			start = stage->publishers[i].start;
 		cpu += stage->publishers[i].cpu;
+		waited += stage->publishers[i].sleeps;
 	}
 	for (i = 0; i < readers; i++) {
 		const struct receiver *receiver = &stage->receivers[i];
@@ -243,6 +262,7 @@ static void evaluate(const struct setup *setup, struct stage *stage, struct resu
 	result->total = (end - start) / events / readers;
 	result->publisher = cpu / events;
 	result->sleeps = slept / events / readers;
+	result->publisher_sleeps = waited / events;
 	if (setup->latency) {
 		static const unsigned int permille[] = { 500, 990, 999, 1000 };
 
@@ -261,7 +281,7 @@ void run(const struct setup *setup, struct result *result, bool count)
 	struct task *tasks = calloc(all, sizeof(*tasks));
 	pid_t *pids = calloc(all, sizeof(*pids));
 	struct channel channel = { .setup = setup };
-	uint64_t *latencies = NULL, counters[NR_COUNTERS];
+	uint64_t *latencies = NULL, counters[NR_COUNTERS], busy;
 
 	CHECK(roles && tasks && pids);
 	memset(result, 0, sizeof(*result));
@@ -298,8 +318,10 @@ void run(const struct setup *setup, struct result *result, bool count)
 	pause_ns(20000000 + readers * (icount ? 200000 : 20000));
 	if (count)
 		counters_start();
+	busy = busy_ns();
 	futex_raise(&stage->go);
 	await(setup, stage, &stage->finished, 1);
+	busy = busy_ns() - busy;
 	if (count) {
 		counters_stop(counters);
 		for (i = 0; i < NR_COUNTERS; i++)
@@ -307,6 +329,7 @@ void run(const struct setup *setup, struct result *result, bool count)
 				(double)counters[i] / setup->events / setup->publishers;
 	}
 	evaluate(setup, stage, result);
+	result->busy = busy / (result->total * setup->events * setup->publishers * readers);
 	if (setup->peer->check)
 		setup->peer->check(&channel);
 	futex_raise(&stage->leave);
