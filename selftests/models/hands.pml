@@ -2,26 +2,29 @@
 /*
  * Work sharing: readers with records in hand, acknowledgments, a reader who goes, and keys.
  *
- * Three records, of one key or of two, go through three slots to two readers, who may have two in hand.
- * Reader 0 goes at any time, also with records that it has not acknowledged, and is made anew, twice.
- * Reader 1 stays. A copy may fault. In one story one more thread has remembered the token of a
- * record, and acknowledges it at any time; in another such a thread acknowledges whatever
- * reader 1 has. A record is delivered twice at most.
+ * Three records, of one key or of two, go through three slots to two readers, who may have two
+ * in hand. Reader 0 goes at any time, also with records that it has not acknowledged, and is
+ * made anew, twice. Reader 1 stays. A copy may fault. In one story one more thread remembers
+ * the token of a record that reader 0 has, and acknowledges it at any time; in another such a
+ * thread acknowledges whatever reader 1 has. A record is delivered twice at most.
  *
- * Mapping. All belongs to the read queue's lock: an atomic block for each time that it is held, and
- * what orders memory is the lock. A wake-up reaches one of those who sleep, whichever; who
+ * Mapping. All belongs to the read queue's lock: an atomic block for each time that it is held,
+ * and what orders memory is the lock. A wake-up reaches one of those who sleep, whichever; who
  * sleeps in which order is in readers.pml.
  *
- *   dispatcher		module/subscription.c evq_subscription_deliver(), module/read_queue.c evq_slot_fill()
- *   take			evq_read_queue_take(), with evq_read_queue_next(), evq_key_wait(), evq_key_hold()
- *   consume, put back		evq_read_queue_consume(), evq_read_queue_put_back(): evq_subscription_settle()
+ *   dispatcher			module/subscription.c evq_subscription_deliver(),
+ *				module/read_queue.c evq_slot_fill()
+ *   take			evq_read_queue_take(), with evq_read_queue_next(), evq_key_wait(),
+ *				evq_key_hold()
+ *   consume, put back		evq_read_queue_consume(), evq_read_queue_put_back():
+ *				evq_subscription_settle()
  *   ack			evq_read_queue_ack(): evq_subscription_ack()
- *   go			evq_subscription_remove_reader(): evq_subscription_return_held()
+ *   go				evq_subscription_remove_reader(): evq_subscription_return_held()
  *   sleep, woken, pass on	module/subscription_fd.c evq_subscription_fd_read()
  *
- * Claims: records of one key are never in two readers' hands, and come in their order; a record that
- * nobody's key holds back is never left while readers sleep; an acknowledgment settles the attempt that it names,
- * or nothing; each record is acknowledged once, or lost after its last attempt.
+ * Claims: records of one key are never in two readers' hands, and come in their order; a record
+ * whose key nobody has is never left while readers sleep; an acknowledgment settles the attempt
+ * that it names, or nothing; each record is acknowledged once, or lost after its last attempt.
  */
 #define RECORDS 3
 #define SLOTS 3
@@ -326,12 +329,11 @@ proctype late()
 {
 	bool ripe;
 
-	atomic {
+end:	atomic {
 		if
-		:: place[0] == HELD -> noted = 0
-		:: place[1] == HELD -> noted = 1
-		:: place[2] == HELD -> noted = 2
-		:: true -> goto out
+		:: place[0] == HELD && owner[0] == 0 -> noted = 0
+		:: place[1] == HELD && owner[1] == 0 -> noted = 1
+		:: place[2] == HELD && owner[2] == 0 -> noted = 2
 		fi;
 		same = true;
 		noted_attempt = attempts[noted];
@@ -355,8 +357,7 @@ proctype late()
 		noted_attempt = 0;
 		noted_record = 0
 	}
-	wake_if_ripe();
-out:	skip
+	wake_if_ripe()
 }
 
 init {
@@ -366,10 +367,10 @@ init {
 		place[2] = FREE;
 		best = NONE;
 		if
-		:: other = 1; run reader(0, 2, true); run reader(1, 0, true)
-		:: other = RECORDS; run reader(0, 2, true); run reader(1, 0, true)
-		:: other = 2; run reader(0, 1, true); run reader(1, 0, true); run late()
 		:: other = 1; run reader(0, 0, true); run reader(1, 0, false); run acker()
+		:: other = RECORDS; run reader(0, 2, true); run reader(1, 0, true)
+		:: other = 1; run reader(0, 2, true); run reader(1, 0, true)
+		:: other = 2; run reader(0, 1, true); run reader(1, 0, true); run late()
 		fi;
 		run dispatcher()
 	}

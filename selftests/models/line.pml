@@ -2,16 +2,16 @@
 /*
  * Producers who wait in line for room, and one who polls for it.
  *
- * A lane that holds one event is full, and three producers come. In one story the first brings two
- * events. In another a different lane takes, at any time, the id of what the second brings,
- * so that it is refused when it is looked at next. In the third that happens where there are two, and
- * somebody polls for POLLOUT. One of the producers may give up at any time: a signal, or its
- * deadline. What the dispatcher has taken holds it up for any while. EVQ_BATCH is 1.
+ * A lane that holds one event is full, and three producers come. In one story the first brings
+ * two events. In another a different lane takes, at any time, the id of what the second brings,
+ * so that it is refused when it is looked at next. In the third that happens where there are
+ * two, and somebody polls for POLLOUT. One of the producers may give up at any time: a signal,
+ * or its deadline. What the dispatcher has taken holds it up for any while. EVQ_BATCH is 1.
  *
- * Mapping, and memory. What belongs to lane->lock is in atomic blocks that hold it, but for
- * the dismissal of a producer, who reads submission->blocked without the lock: there the lock stays
- * held from one block to the next. The task state is a store in a buffer, which can come
- * after the look that follows it in the program, unless there is a barrier in between.
+ * Mapping, and memory. What belongs to lane->lock is in atomic blocks that hold it, but for the
+ * dismissal of a producer, who reads submission->blocked without the lock: there the lock stays
+ * held from one block to the next. The task state is a store in a buffer, which can come after
+ * the look that follows it in the program, unless there is a barrier in between.
  *
  *   producer: atomic block	module/lane.c evq_lane_submit(): locked part; evq_lane_line_up()
  *   producer: buffered		evq_lane_wait(): set_current_state(), the store
@@ -19,13 +19,16 @@
  *   producer: blocked		the same: READ_ONCE(submission->blocked)
  *   producer: step out		the same, with the lock: evq_lane_step_out(), and what it returns
  *   dispatcher: take		evq_lane_take(), evq_lane_pop(), evq_lane_admit()
- *   dispatcher: dismiss	evq_lane_dismiss(): WRITE_ONCE(blocked, false), then wake_up_process()
- *   told			wake_up_interruptible_poll(&queue->wait); the poller is in that list before it
- *				takes the lane's lock to look, module/queue_fd.c evq_queue_fd_poll()
+ *   dispatcher: dismiss	evq_lane_dismiss(): WRITE_ONCE(blocked, false), then
+ *				wake_up_process()
+ *   told			wake_up_interruptible_poll(&queue->wait); the poller is in that
+ *				list before it takes the lane's lock to look, module/queue_fd.c
+ *				evq_queue_fd_poll()
  *
- * Claims: nobody passes a line, in which who has waited longest comes first, event by event; the lane never
- * holds more than fits; everybody comes back, and what he says was taken is what was; the
- * poller is told where there is room and nobody waits; in the end nothing waits for a dispatcher that sleeps.
+ * Claims: nobody passes a line, in which who has waited longest comes first, event by event;
+ * the lane never holds more than fits; everybody comes back, and what he says was taken is what
+ * was; the poller is told where there is room and nobody waits; in the end nothing waits for a
+ * dispatcher that sleeps.
  */
 #define N 3
 

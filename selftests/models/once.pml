@@ -1,32 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Exactly one call: registering, with and without replay, unregistering and closing, against dispatch.
+ * Exactly one call: registering, with and without replay, unregistering and closing, against
+ * dispatch.
  *
- * Two lanes have two events each, of which the first lane's history keeps one. In one story a registration is
- * added at any time, and all is read. In the other it was there before, and is removed, or the
- * subscription closed, at any time, while a reader has a record in hand that may go back.
+ * Two lanes have two events each, of which the first lane's history keeps one. In one story a
+ * registration is added at any time, and all is read. In the other it was there before, and is
+ * removed, or the subscription closed, at any time, while a reader has a record in hand that
+ * may go back.
  *
- * Mapping. What belongs to a lock is in atomic blocks, one for each time that it is held; but the
- * index's lock is a variable, as the lanes' locks are taken within. Matching and delivery are apart, with
- * no lock in between (RCU keeps what was found from being freed). All is ordered by
- * these locks, so nothing needs a store buffer.
+ * Mapping. What belongs to a lock is in atomic blocks, one for each time that it is held; but
+ * the index's lock is a variable, as the lanes' locks are taken within. Matching and delivery
+ * are apart, with no lock in between (RCU keeps what was found from being freed). All is
+ * ordered by these locks, so nothing needs a store buffer.
  *
- *   dispatcher: pop		module/lane.c evq_lane_pop(): epoch and history, with the lane's lock
+ *   dispatcher: pop		module/lane.c evq_lane_pop(): epoch and history, with the lane's
+ *				lock
  *   dispatcher: trim		evq_lane_trim(), evq_history_trim()
  *   dispatcher: match		module/index.c evq_index_match()
  *   dispatcher: deliver	module/subscription.c evq_subscription_deliver()
  *   add: insert, cover		evq_index_add(), evq_lane_cover()
  *   add: replaying		evq_subscription_add_replaying()
- *   remove			evq_index_remove(); evq_subscription_drop(), with evq_read_queue_forget()
+ *   remove			evq_index_remove(); evq_subscription_drop(), with
+ *				evq_read_queue_forget()
  *   close			evq_subscription_close()
  *   reader: replay		evq_subscription_replay(): module/replay.c evq_replay_scan(), with
  *				evq_replay_miss(), then evq_subscription_stage()
- *   reader: take		evq_read_queue_take(): what is staged, then, if no replay is on, the rest
+ *   reader: take		evq_read_queue_take(): what is staged, then, if no replay is on,
+ *				the rest
  *   reader: settle		evq_read_queue_consume(), evq_read_queue_put_back()
  *
- * Claims: from where the registration begins in each lane, or with replay from where its history did, every event is
- * read once and in order, replayed ones first, or is told of as lost; after a removal nothing is
- * delivered, and what was matched is read or counted as lost; nothing is touched after a close.
+ * Claims: from where the registration begins in each lane, or with replay from where its
+ * history did, every event is read once and in order, replayed ones first, or is told of as
+ * lost; after a removal nothing is delivered, and what was matched is read or counted as lost;
+ * nothing is touched after a close.
  */
 #define EVENTS 2
 #define NONE 255

@@ -3,34 +3,37 @@
  * Start, pause, drain, abort and destroy, against those who submit, those who wait, the
  * dispatchers and a reader.
  *
- * In one story the queue has a lane that holds one event, with an event in it and a producer
- * who waits in line; its subscription holds the gate as soon as it has one record, and its reader may
- * read nothing before the queue has stopped. In the other story there are two lanes. One party drains, perhaps with a deadline, and
- * may start the queue again; another aborts, pauses, starts or drains at the same
- * time; a producer submits whenever it likes, and one waits for room for a receipt, which never
- * comes. When the parties are through the queue is destroyed.
+ * One party drains, with a deadline where there is one lane, and may start the queue again; at
+ * the same time another aborts, begins to drain, starts or pauses; when they are through the
+ * queue is destroyed. A reader reads. What there is besides is told in four stories: a lane
+ * that is full, and a producer who waits in line; a subscription that holds the gate as soon as
+ * it has a record, whose reader may read nothing before the queue has stopped; two lanes, and a
+ * producer who submits at any time; one who waits for a receipt's room, which never comes.
  *
  * Mapping. What a lane's lock protects is touched in atomic blocks only, one for each time that
- * the lock is held; likewise for the read queue. The queue's mutex is a variable, as a lot
- * goes on while it is held. Who waits is in the wait queue before it looks, and
- * who changes something takes that wait queue's lock after the change, so both look at what the other
- * wrote: no store buffer. (Task states with one are in line.pml and emit.pml.)
+ * the lock is held; likewise for the read queue. The queue's mutex is a variable, as a lot goes
+ * on while it is held. Who waits is in the wait queue before it looks, and who changes
+ * something takes that wait queue's lock after the change, so both look at what the other
+ * wrote: no store buffer. (Task states with one are in line.pml and emit.pml; the hand-over to
+ * a dispatcher is in dispatcher.pml, here idle is asleep; the wake-ups of readers are in
+ * readers.pml, here whoever can read does.)
  *
  *   producer, in line		module/lane.c evq_lane_submit(), evq_lane_wait()
  *   waiter for a receipt	module/receipts.c evq_receipts_wait_room()
  *   dispatcher: take		evq_lane_take(), with evq_lane_pop(), evq_lane_admit()
  *   dispatcher: deliver	module/subscription.c evq_subscription_deliver(), evq_gate_wait()
  *   dispatcher: done		evq_lane_done()
- *   dispatcher: complete	module/queue.c evq_queue_complete_stop(), evq_lane_stopped(), evq_subscription_end()
+ *   dispatcher: complete	module/queue.c evq_queue_complete_stop(), evq_lane_stopped(),
+ *				evq_subscription_end()
  *   stop, stop_lane		evq_queue_stop(), evq_lane_stop()
  *   start, pause, drain, abort	evq_queue_start() and so on
  *   discard			evq_queue_discard(), evq_lane_discard()
  *   reader			evq_subscription_take(), evq_subscription_is_over()
  *
- * Claims: who submits after a stop has begun is refused, and who waited is sent away; each accepted
- * event is dispatched, or counted as aborted, and a drain that says 0 aborted none; the reader finds all
- * records, then one count of all that was aborted, then the end, and finds the end of no queue that runs;
- * everybody comes back, whoever holds the gate.
+ * Claims: who submits after a stop has begun is refused, and who waited is sent away; each
+ * accepted event is dispatched, or counted as aborted, and what a drain discards is its own
+ * stop's; the reader finds all records and the count of all that was aborted, then the end,
+ * once, and of no queue that runs; everybody comes back, whoever holds the gate.
  */
 mtype = { RUNNING, PAUSED, STOPPING, STOPPED };
 mtype = { NONE, MORE, EVENTS, STOP };
@@ -38,6 +41,7 @@ mtype = { NONE, MORE, EVENTS, STOP };
 byte lanes;			/* how many there are in this story */
 bool gates;			/* the subscription holds the gate */
 bool reads_late;
+bool deadline;			/* the drain has one */
 
 typedef lane_t {
 	mtype state;
@@ -68,6 +72,7 @@ bool waits_for_receipt, owed;
 bool end_found;			/* the reader has found the end */
 
 #define LOCKED atomic
+#define DISPATCHES(l) (lane[l].state == RUNNING || lane[l].state == STOPPING)
 #define ACCEPTS(l) (lane[l].state == RUNNING || lane[l].state == PAUSED)
 #define TOTAL(what) (lane[0].what + lane[1].what)
 
@@ -201,10 +206,10 @@ inline wait_stopped(me, may_be_late)
 	waits[me] = false
 }
 
-inline drain(me, deadline)
+inline drain(me, may_be_late)
 {
 	stop(false);
-	wait_stopped(me, deadline);
+	wait_stopped(me, may_be_late);
 	if
 	:: late ->
 		lock();
@@ -218,7 +223,7 @@ inline drain(me, deadline)
 			aborting = true;
 			LOCKED { any = (lane[0].waiting > 0); discard_lane(0) }
 			if
-			:: lanes == 2 -> LOCKED { any = any || lane[1].waiting > 0; discard_lane(1) }
+			:: lanes == 2 -> LOCKED { any = any || lane[1].waiting; discard_lane(1) }
 			:: else
 			fi;
 			assert(!any || stops == mine)
@@ -272,7 +277,7 @@ proctype control(byte me)
 
 	if
 	:: me == 0 ->
-		drain(0, lanes == 1);
+		drain(0, deadline);
 		if
 		:: start()
 		:: true
@@ -281,7 +286,7 @@ proctype control(byte me)
 		if
 		:: stop(true); wait_stopped(1, false)
 		:: start()
-		:: lanes == 1 -> stop(false)
+		:: gates -> stop(false)
 		:: lanes == 1 -> pause(1)
 		fi
 	fi;
@@ -296,7 +301,7 @@ proctype dispatcher(byte l)
 	do
 	:: LOCKED {
 			if
-			:: lane[l].waiting && (lane[l].state == RUNNING || lane[l].state == STOPPING) ->
+			:: lane[l].waiting && DISPATCHES(l) ->
 				lane[l].waiting--;
 				lane[l].in_flight++
 			:: else
@@ -309,8 +314,10 @@ proctype dispatcher(byte l)
 			fi;
 			if
 			:: lane[l].in_flight -> work = EVENTS
-			:: !lane[l].in_flight && lane[l].waiting && lane[l].state == RUNNING -> work = MORE
-			:: !lane[l].in_flight && lane[l].state == STOPPING && !(l == 0 && in_line) -> work = STOP
+			:: !lane[l].in_flight && lane[l].waiting && lane[l].state == RUNNING ->
+				work = MORE
+			:: !lane[l].in_flight && lane[l].state == STOPPING && !(l == 0 && in_line) ->
+				work = STOP
 			:: else -> work = NONE
 			fi;
 			lane[l].idle = (work == NONE);
@@ -328,7 +335,7 @@ end:			!lane[l].idle
 					lane[l].noted = 0;
 					if
 					:: !gates || !queued -> queued++; work = NONE
-					:: gates && queued && aborting -> work = NONE	/* lost, and counted */
+					:: gates && queued && aborting -> work = NONE /* lost, and counted */
 					:: else
 					fi
 				}
@@ -387,17 +394,15 @@ end:			!lane[l].idle
 	od
 }
 
-/* One who submits to the last lane at any time, and one who found lane 0 full. */
-proctype producer(bool in_front)
+/* One who finds the lane full, or not. */
+proctype producer()
 {
-	byte l;
 	bool accepted, lines_up;
 
-	l = (in_front -> 0 : lanes - 1);
 	to_be_refused = begun;
 #ifdef MUTANT_LOOK_OUTSIDE
 	if
-	:: ACCEPTS(l)
+	:: ACCEPTS(0)
 	:: else -> goto out
 	fi;
 #endif
@@ -406,18 +411,17 @@ proctype producer(bool in_front)
 #ifdef MUTANT_LOOK_OUTSIDE
 		:: true ->
 #else
-		:: ACCEPTS(l) ->
+		:: ACCEPTS(0) ->
 #endif
 			if
-			:: in_front && (lane[l].waiting > 0 || in_line) ->
+			:: lane[0].waiting ->
 				in_line = true;
 				lines_up = true
 			:: else ->
-				/* The other lane has room for all. */
-				lane[l].waiting++;
+				lane[0].waiting++;
 				accepted = true;
 				if
-				:: lane[l].state == RUNNING -> rouse(l)
+				:: lane[0].state == RUNNING -> rouse(0)
 				:: else
 				fi
 			fi
@@ -429,7 +433,12 @@ proctype producer(bool in_front)
 end:		!in_line
 	:: else
 	fi;
-out:	atomic { assert(!(to_be_refused && accepted)); to_be_refused = false; accepted = false; lines_up = false; l = 0 }
+out:	atomic {
+		assert(!(to_be_refused && accepted));
+		to_be_refused = false;
+		accepted = false;
+		lines_up = false
+	}
 }
 
 proctype tracked()
@@ -479,7 +488,8 @@ end:	do
 			ended && !queued && !gap && !end_found ->
 				end_found = true;
 				assert(lane[0].state == STOPPED && lane[1].state == STOPPED);
-				assert(!TOTAL(waiting) && !TOTAL(in_flight) && !TOTAL(loss) && !TOTAL(noted))
+				assert(!TOTAL(waiting) && !TOTAL(in_flight));
+				assert(!TOTAL(loss) && !TOTAL(noted))
 		}
 	od
 }
@@ -493,18 +503,19 @@ init {
 		lane[0].waiting = 1;
 		lane[1].state = STOPPED;
 		if
-		:: run producer(true)
 		:: gates = true;
+			deadline = true;
 			lane[0].waiting = 2;
 			if
 			:: reads_late = true
 			:: true
 			fi
+		:: lane[0].waiting = 0; run tracked()
 		:: lanes = 2;
 			lane[1].state = RUNNING;
-			run producer(false);
+			lane[1].waiting = 1;
 			run dispatcher(1)
-		:: lane[0].waiting = 0; run tracked()
+		:: deadline = true; run producer()
 		fi;
 		lane[0].state = RUNNING;
 		nr_running = lanes;
