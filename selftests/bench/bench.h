@@ -56,6 +56,8 @@ struct setup {
 	unsigned int others;
 	/* Further registrations of the first reader that match no message. */
 	unsigned int registrations;
+	/* Messages have an id and a key, which only evq has a use for. */
+	bool identified;
 	/* Bytes of a message, messages of a call, messages of a publisher. */
 	unsigned int payload;
 	unsigned int batch;

@@ -73,13 +73,14 @@ static void evq_open(struct channel *channel)
 
 static void evq_start_publisher(struct publisher *publisher)
 {
-	unsigned int payload = publisher->channel->setup->payload, i;
+	const struct setup *setup = publisher->channel->setup;
+	unsigned int payload = setup->payload, i;
 	struct evq_event_desc *events = calloc(BATCH_MAX, sizeof(*events));
 
 	CHECK(events);
 	for (i = 0; i < BATCH_MAX; i++) {
-		events[i].id = 1;
-		events[i].key = 1;
+		events[i].id = setup->identified;
+		events[i].key = setup->identified;
 		events[i].type = 1;
 		events[i].data_ptr = (uintptr_t)publisher->data + i * payload;
 		events[i].data_len = payload;

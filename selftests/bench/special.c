@@ -45,6 +45,7 @@ void case_match(const char *name, long registrations)
 	struct setup setup = {
 		.peer = &peer_evq, .publishers = 1, .readers = 1, .payload = 64, .batch = 1,
 		.events = brief ? 256 : 1024,
+		.identified = true,
 	};
 	struct contender contenders[] = {
 		{ .name = "evq", .setup = setup },
