@@ -724,6 +724,8 @@ static int evq_test_emit(unsigned int p, u64 id, u32 type, u32 priority, u32 len
 
 /* A processor emits with interrupts disabled, and has not enabled them since. */
 static bool evq_test_holds;
+/* How often one has */
+static unsigned int evq_test_held;
 
 static int evq_test_hold(unsigned int p, unsigned int ms)
 {
@@ -736,6 +738,7 @@ static int evq_test_hold(unsigned int p, unsigned int ms)
 	local_irq_save(flags);
 	ret = evq_emit(evq_test_producers[p], &emission);
 	WRITE_ONCE(evq_test_holds, !ret);
+	WRITE_ONCE(evq_test_held, evq_test_held + !ret);
 	for (; ms && READ_ONCE(evq_test_holds); ms--)
 		mdelay(1);
 	WRITE_ONCE(evq_test_holds, false);
@@ -871,7 +874,8 @@ static int evq_test_state_show(struct seq_file *m, void *v)
 	}
 	for (i = 0; i < EVQ_TEST_LISTENERS; i++)
 		evq_test_show_listener(m, i);
-	seq_printf(m, "hold holds %d\n", READ_ONCE(evq_test_holds));
+	seq_printf(m, "hold holds %d held %u\n", READ_ONCE(evq_test_holds),
+		   READ_ONCE(evq_test_held));
 	mutex_unlock(&evq_test_lock);
 	return 0;
 }
