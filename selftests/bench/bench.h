@@ -153,7 +153,8 @@ struct peer {
 
 extern const struct peer *const peers[];
 const struct peer *peer_named(const char *name);
-extern const struct peer peer_evq, peer_mqueue, peer_pipe, peer_seqpacket, peer_netlink;
+extern const struct peer peer_evq, peer_evq_gate;
+extern const struct peer peer_mqueue, peer_pipe, peer_seqpacket, peer_netlink;
 extern const struct peer peer_condvar, peer_bpf, peer_zeromq, peer_dbus, peer_iceoryx;
 
 /* Instructions or nanoseconds, see above. */

@@ -2,9 +2,13 @@
 /*
  * evq, by its ioctls and read(): a queue of one lane, a subscription a reader.
  *
- * A batch is one EVQ_IOC_SUBMIT, a read() takes whatever is there, up to 64 KiB or 32 messages. The
- * readers gate the lane, so that nothing is lost: what is full makes the publisher wait, as pipes
- * and sockets do. A reader that never reads drops its oldest instead.
+ * A batch is one EVQ_IOC_SUBMIT, a read() takes whatever is there, up to 64 KiB or 32 messages. As
+ * subscriptions do unless asked otherwise, it would drop what is too much; it has room for all
+ * messages of a run.
+ *
+ * "evq gate" is the same with readers that gate the lane: what is full makes the publisher wait, as
+ * pipes and sockets do. Where gates are allowed the dispatcher takes events one by one. A reader
+ * that never reads drops its oldest.
  */
 #include <sys/resource.h>
 #include "bench.h"
@@ -31,6 +35,8 @@ static void evq_open(struct channel *channel)
 	__u64 gate_ns = patience_ms() * 1000000ULL;
 	int device = device_open(O_RDWR);
 	struct evq *evq = calloc(1, sizeof(*evq));
+	bool gated = setup->peer == &peer_evq_gate;
+	unsigned int room = gated ? DEPTH : all_events(setup) * setup->publishers;
 	unsigned int i;
 
 	CHECK(evq);
@@ -40,7 +46,8 @@ static void evq_open(struct channel *channel)
 	CHECK(!call(device, EVQ_IOC_QUEUE_CREATE, &create));
 	evq->queue = create.out_fd;
 	close(device);
-	CHECK(!queue_settings(evq->queue, EVQ_SET_GATE_MAX, .gate_max_ns = gate_ns));
+	if (gated)
+		CHECK(!queue_settings(evq->queue, EVQ_SET_GATE_MAX, .gate_max_ns = gate_ns));
 	for (i = 0; i < setup->others; i++) {
 		evq->others[i] = subscribe_args(evq->queue, .max_records = DEPTH);
 		CHECK(evq->others[i] >= 0);
@@ -50,10 +57,11 @@ static void evq_open(struct channel *channel)
 		bool stuck = i >= setup->readers - setup->stuck;
 		int subscription =
 			subscribe_args(evq->queue,
-				       .policy = stuck ? EVQ_POLICY_DROP_OLDEST : EVQ_POLICY_GATE,
-				       .gate_ns = stuck ? 0 : gate_ns,
-				       .max_bytes = DEPTH * (setup->payload + 1),
-				       .max_records = DEPTH);
+				       .policy = gated && !stuck ? EVQ_POLICY_GATE :
+								   EVQ_POLICY_DROP_OLDEST,
+				       .gate_ns = gated && !stuck ? gate_ns : 0,
+				       .max_bytes = room * (setup->payload + 1),
+				       .max_records = stuck ? DEPTH : room);
 
 		CHECK(subscription >= 0);
 		evq->subscriptions[i] = subscription;
@@ -187,6 +195,20 @@ static void evq_close(struct channel *channel)
 
 const struct peer peer_evq = {
 	.name = "evq",
+	.weight = 10000,
+	.bears_stuck = true,
+	.open = evq_open,
+	.start_publisher = evq_start_publisher,
+	.start_receiver = evq_start_receiver,
+	.publish = evq_publish,
+	.receive = evq_receive,
+	.helpers = evq_helpers,
+	.check = evq_check,
+	.close = evq_close,
+};
+
+const struct peer peer_evq_gate = {
+	.name = "evq gate",
 	.weight = 10000,
 	.bears_stuck = true,
 	.open = evq_open,

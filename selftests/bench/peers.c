@@ -4,7 +4,8 @@
 /* In the order of the tables. */
 const struct peer *const peers[] = {
 	&peer_evq,	&peer_mqueue, &peer_pipe,    &peer_seqpacket, &peer_netlink,
-	&peer_condvar, &peer_bpf,    &peer_zeromq, &peer_dbus,	    &peer_iceoryx, NULL,
+	&peer_condvar, &peer_bpf,    &peer_zeromq, &peer_dbus,	    &peer_iceoryx,
+	&peer_evq_gate, NULL,
 };
 
 const struct peer *peer_named(const char *name)
