@@ -95,7 +95,7 @@ struct publisher {
 	char *data;
 	void *own;
 	/* Ticks at the first message, and of processor time in all. */
-	uint64_t start, cpu;
+	uint64_t start, cpu_start, cpu;
 	/* How often it slept. */
 	uint64_t sleeps;
 };
@@ -132,6 +132,8 @@ struct peer {
 	unsigned int payload_min, payload_max;
 	/* That a reader never reads can be told apart. */
 	bool bears_stuck;
+	/* The publisher's process goes on sending when publish() has returned. */
+	bool trails;
 
 	/* Why it cannot run here; NULL: it can. */
 	const char *(*missing)(void);
@@ -142,8 +144,6 @@ struct peer {
 	void (*publish)(struct publisher *publisher, unsigned int nr);
 	/* Waits for a message, takes what there is, and calls got() for each. */
 	void (*receive)(struct receiver *receiver);
-	/* Returns when nothing published waits in the publisher's process any more. */
-	void (*flush)(struct publisher *publisher);
 	/* Ticks of processor time that others have spent on the messages; NULL: nobody does. */
 	uint64_t (*helpers)(struct channel *channel);
 	/* All readers have everything. Looks whether the peer agrees. */

@@ -4,7 +4,8 @@
  *
  * The publisher is an XPUB socket, which is a PUB socket that also says who has subscribed, so that
  * it begins when all have; and which waits where a reader is full, as it would lose messages
- * otherwise. The library batches by itself, so a batch is as many calls.
+ * otherwise. The library batches by itself, so a batch is as many calls. What its thread does after
+ * the last of them is the publisher's too.
  */
 #include <zmq.h>
 #include "bench.h"
@@ -74,15 +75,6 @@ static void zeromq_publish(struct publisher *publisher, unsigned int nr)
 		CHECK_EQ(payload, zmq_send(own->socket, publisher->data + i * payload, payload, 0));
 }
 
-/* The library's thread ends when all is sent. */
-static void zeromq_flush(struct publisher *publisher)
-{
-	struct zeromq_socket *own = publisher->own;
-
-	CHECK(!zmq_close(own->socket));
-	CHECK(!zmq_ctx_term(own->context));
-}
-
 static void zeromq_start_receiver(struct receiver *receiver)
 {
 	const struct zeromq *zeromq = receiver->channel->own;
@@ -116,11 +108,11 @@ const struct peer peer_zeromq = {
 	.weight = 4000,
 	.publishers_max = 1,
 	.readers_max = 10,
+	.trails = true,
 	.open = zeromq_open,
 	.start_publisher = zeromq_start_publisher,
 	.start_receiver = zeromq_start_receiver,
 	.publish = zeromq_publish,
 	.receive = zeromq_receive,
-	.flush = zeromq_flush,
 	.close = zeromq_close,
 };

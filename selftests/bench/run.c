@@ -132,7 +132,7 @@ static int publisher_main(void *arg)
 	const struct setup *setup = publisher->channel->setup;
 	clockid_t clock = setup->peer->in_process ? CLOCK_THREAD_CPUTIME_ID :
 						    CLOCK_PROCESS_CPUTIME_ID;
-	uint64_t cpu, slept;
+	uint64_t slept;
 
 	publisher->data = calloc(BATCH_MAX, setup->payload + 1);
 	CHECK(publisher->data);
@@ -143,15 +143,13 @@ static int publisher_main(void *arg)
 	atomic_fetch_add(&role->stage->ready, 1);
 	futex_wait_for(&role->stage->go, 1);
 	slept = sleeps();
-	cpu = clock_ns(clock);
+	publisher->cpu_start = clock_ns(clock);
 	publisher->start = ticks();
 	if (setup->interval)
 		publish_on_time(publisher);
 	else
 		publish_all(publisher, WARM_UP + 1, setup->events);
-	if (setup->peer->flush)
-		setup->peer->flush(publisher);
-	publisher->cpu = clock_ns(clock) - cpu;
+	publisher->cpu = clock_ns(clock) - publisher->cpu_start;
 	publisher->sleeps = sleeps() - slept;
 	finish(role->stage);
 	futex_wait_for(&role->stage->leave, 1);
@@ -322,6 +320,12 @@ void run(const struct setup *setup, struct result *result, bool count)
 	futex_raise(&stage->go);
 	await(setup, stage, &stage->finished, 1);
 	busy = busy_ns() - busy;
+	for (i = readers; setup->peer->trails && i < all; i++) {
+		clockid_t clock;
+
+		CHECK(!clock_getcpuclockid(pids[i], &clock));
+		roles[i].publisher->cpu = clock_ns(clock) - roles[i].publisher->cpu_start;
+	}
 	if (count) {
 		counters_stop(counters);
 		for (i = 0; i < NR_COUNTERS; i++)
