@@ -3,7 +3,8 @@
 #
 # Loads evq_kunit.ko, the KUnit tests of the module's parts, and tells in TAP what each of them came to. Needs root, a
 # kernel with KUnit and its debugfs, and evq_kunit.ko beside evq.ko (EVQ_KO), where "make check" builds it. evq.ko may
-# be loaded or not. EVQ_KUNIT is given to evq_kunit.ko: "seed=N" repeats a run, "rounds=N" makes a longer one.
+# be loaded or not. EVQ_KUNIT is given to evq_kunit.ko: "seed=N" makes other choices, 0 those of chance, "rounds=N" a
+# longer run.
 
 set -u
 
@@ -24,7 +25,7 @@ skip()
 
 # That it was loaded says nothing of the tests, which have run by then.
 # shellcheck disable=SC2086 # words
-said=$(insmod "$ko" ${EVQ_KUNIT:-} 2>&1) || {
+said=$(insmod "$ko" ${EVQ_KUNIT:-seed=${EVQ_SEED:-1}} 2>&1) || {
 	echo "# $said"
 	echo "not ok 1 loads"
 	echo "1..1"
