@@ -484,8 +484,9 @@ TEST_F(drivers, queue_goes_before_its_interrupt)
 		close(self->queue);
 		ASSERT_EQ(0, evq_test("destroy 0"));
 		/*
-		 * A while for what is not to happen. Whoever waits for the interrupt may leave nobody
-		 * else a turn on this processor: then that it is over is all there is to see.
+		 * A while for what is not to happen. Whoever waits for the interrupt may leave
+		 * nobody else a turn on this processor: then that it is over is all there is to
+		 * see.
 		 */
 		for (int i = 0; i < 50; i++) {
 			bool gone = kill(dispatcher, 0);
