@@ -1087,9 +1087,10 @@ void execute_init(const char *folder)
 	judge_log(NULL);
 	queue = device_open(O_RDWR);
 	base_settings = queue_info(queue).settings;
+	/* Those of the default queue: of one that has just gone there may still be some. */
+	base_dispatchers = queue_info(queue).nr_lanes;
 	close(queue);
 	base_references = references();
-	base_dispatchers = nr_dispatchers();
 }
 
 bool is_final(const struct outcome *outcome)
