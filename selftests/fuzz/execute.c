@@ -1090,6 +1090,7 @@ void execute_init(const char *folder)
 	/* Those of the default queue: of one that has just gone there may still be some. */
 	base_dispatchers = queue_info(queue).nr_lanes;
 	close(queue);
+	UNTIL(nr_dispatchers() == base_dispatchers);
 	base_references = references();
 }
 

@@ -112,9 +112,15 @@ TEST(finds_error)
 	prepare();
 	forbidden_call = "SUBMIT";
 	forbidden_error = EINVAL;
-	while (fuzz_round(&program, &outcome, NULL))
+	/* One that fails each time: what only a race brings about may not be reduced to the end. */
+	do {
+		while (fuzz_round(&program, &outcome, NULL))
+			ASSERT_LT(rounds++, 1000);
+		ASSERT_STREQ("SUBMIT: EINVAL", outcome.failure);
+		for (unsigned int i = 0; i < program.nr_calls; i++)
+			program.calls[i].async = false;
 		ASSERT_LT(rounds++, 1000);
-	ASSERT_STREQ("SUBMIT: EINVAL", outcome.failure);
+	} while (execute(&program, &outcome));
 	reduce_failure(&program, outcome.failure);
 	/* a device, perhaps a queue, and the call */
 	EXPECT_GE(3, program.nr_calls)
@@ -137,8 +143,8 @@ TEST(finds_leftovers)
 {
 	int queue;
 
-	setenv("EVQ_PATIENCE_MS", "500", 1);
 	prepare();
+	setenv("EVQ_PATIENCE_MS", "500", 1);
 	run_text(_metadata, "open(flags=RDWR)\n");
 	ASSERT_STREQ("", outcome.failure);
 	/* A descriptor that was not there before */
