@@ -1035,14 +1035,14 @@ static struct evq_slot *evq_read_queue_next(struct evq_read_queue *queue,
 
 	slot = rb_entry_safe(rb_first_cached(&queue->returned), struct evq_slot, of_returned);
 	staged = list_first_entry_or_null(&queue->staged, struct evq_slot, node);
-	if (!slot)
+	/* What was staged went back to where it was, also past what had waited with its key. */
+	if (!slot || (staged && staged->position < slot->position))
 		slot = staged;
 	if (!slot && !queue->replaying)
 		slot = list_first_entry_or_null(&queue->slots, struct evq_slot, node);
 	/* What waited with its key comes in its place, but what is live not before a replay. */
 	if (!ready || (queue->replaying && !ready->replayed) ||
-	    (slot && slot->position < ready->position) ||
-	    (staged && staged->position < ready->position))
+	    (slot && slot->position < ready->position))
 		return slot;
 	return ready;
 }

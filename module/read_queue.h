@@ -28,9 +28,9 @@
  *
  * With acknowledgments a record that was consumed stays in hand, held by its
  * reader, until it is acknowledged, or goes back as the reader does. What was
- * put back is in a tree by position, ahead of everything else:
+ * put back is in a tree by position, and comes in its place among what is staged:
  *
- *     returned -> staged (replay) -> slots
+ *     returned + staged (replay) -> slots
  *       \__________________________________/
  *                        take
  *

@@ -406,6 +406,16 @@ static size_t rq_size(struct rq_model *m, const struct rq_item *item)
 	return (rq_has_scope(item, 0) + rq_has_scope(item, 1)) * sizeof(struct evq_gap_record);
 }
 
+/* The list whose turn it is: what has gone back comes in its place among what is staged. */
+static struct rq_list *rq_first(struct rq_model *m)
+{
+	struct rq_list *returned = &m->lists[RQ_RETURNED], *staged = &m->lists[RQ_STAGED];
+
+	if (returned->n && (!staged->n || returned->items[0]->rank <= staged->items[0]->rank))
+		return returned;
+	return staged->n ? staged : &m->lists[RQ_QUEUED];
+}
+
 /* What a reader should get, into his hand. */
 static int rq_take(struct kunit *test, struct rq_model *m, unsigned int reader, size_t room)
 {
@@ -416,8 +426,7 @@ static int rq_take(struct kunit *test, struct rq_model *m, unsigned int reader, 
 	for (; n < EVQ_HAND_MAX; n++) {
 		if (rq_acks(m) && rq_in_hand(m) >= m->queue.limits.max_in_hand)
 			return n;
-		list = m->lists[RQ_RETURNED].n ? &m->lists[RQ_RETURNED] :
-		       m->lists[RQ_STAGED].n ? &m->lists[RQ_STAGED] : &m->lists[RQ_QUEUED];
+		list = rq_first(m);
 		if (!list->n || (list == &m->lists[RQ_QUEUED] && m->queue.replaying))
 			return n;
 		item = list->items[0];
