@@ -425,6 +425,7 @@ static void keys_end(struct kunit *test, struct keys_model *m)
 		keys_do_stage(test, m);
 	for (i = 0; i < KEYS_READERS; i++)
 		keys_do_settle(test, m, i);
+	keys_check(test, m);
 	while (m->queue.queued || m->queue.nr_gaps || m->queue.slots_in_hand) {
 		CHECK(test, rounds++ < 10000);
 		keys_do_ack(test, m, true);
