@@ -346,7 +346,7 @@ static void evq_read_queue_free_gap(struct evq_read_queue *queue, struct evq_slo
 	evq_read_queue_add_slot(queue, slot);
 }
 
-/* @slot is a new gap: make one of it and its neighbours in @list. */
+/* @slot is a new gap: make one of it and its neighbours in @list, in the place of the first. */
 static void evq_read_queue_join_listed(struct evq_read_queue *queue, struct list_head *list,
 				       struct evq_slot *slot)
 {
@@ -354,6 +354,7 @@ static void evq_read_queue_join_listed(struct evq_read_queue *queue, struct list
 	struct evq_slot *after = evq_gap_at(list, slot->node.next);
 
 	if (before) {
+		slot->position = before->position;
 		evq_gap_merge(&slot->gap, &before->gap);
 		list_del(&before->node);
 		evq_read_queue_free_gap(queue, before);
@@ -376,6 +377,7 @@ static void evq_read_queue_join_returned(struct evq_read_queue *queue, struct ev
 	struct evq_slot *after = evq_gap_of_node(rb_next(&slot->of_returned));
 
 	if (before) {
+		slot->position = before->position;
 		evq_gap_merge(&slot->gap, &before->gap);
 		evq_read_queue_unreturn(queue, before);
 		evq_read_queue_free_gap(queue, before);

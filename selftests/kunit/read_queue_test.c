@@ -226,7 +226,7 @@ static void rq_gap_add(struct rq_item *gap, enum evq_lost cause, u64 count, u32 
 	gap->lost[cause] += count;
 }
 
-/* No two gaps stand side by side: @at is one that is new, and stays. */
+/* No two gaps stand side by side: @at is one that is new, and stays, in the place of the first. */
 static void rq_join(struct rq_list *list, unsigned int at)
 {
 	int side;
@@ -238,7 +238,10 @@ static void rq_join(struct rq_list *list, unsigned int at)
 		if (at + side >= list->n || list->items[at + side]->event >= 0)
 			continue;
 		other = rq_remove(list, at + side);
-		at -= side < 0;
+		if (side < 0) {
+			gap->rank = other->rank;
+			at--;
+		}
 		for (i = 0; i < EVQ_NR_CAUSES; i++) {
 			scope = evq_cause_scope(i);
 			if (other->lost[i])
