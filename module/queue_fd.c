@@ -601,7 +601,8 @@ static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subs
 /*
  * A subscription gets its number as it is added, but is not to be added before the answer could
  * be given, which says its number: so the answer says the next one, and is given again if
- * somebody else has taken that meanwhile.
+ * somebody else has taken that meanwhile. Each turn is one that another SUBSCRIBE has won; who is
+ * to die does not go on.
  */
 static int evq_subscribe_answer(struct evq_call *call, struct evq_subscription *subscription)
 {
@@ -615,7 +616,7 @@ static int evq_subscribe_answer(struct evq_call *call, struct evq_subscription *
 			return ret;
 		evq_delay_point();
 		ret = evq_queue_add_subscription(queue, subscription, *number);
-	} while (ret == -EAGAIN);
+	} while (ret == -EAGAIN && !fatal_signal_pending(current));
 	return ret;
 }
 

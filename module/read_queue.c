@@ -1257,12 +1257,15 @@ static void evq_read_queue_restage(struct evq_read_queue *queue, struct evq_slot
 }
 
 /**
- * evq_read_queue_put_back() - a slot in hand goes back to the front
+ * evq_read_queue_put_back() - a slot in hand goes back to its place
  * @queue: the queue; locked
  * @slot: the slot; in no list any more
  * @registration: of a record: its registration, or NULL if that was removed
  * @delivered: it was in the program's hands, and its reader went away
  * @garbage: for events
+ *
+ * What was returned and what is staged are each in the order of their positions, and ahead of all
+ * that was never taken.
  */
 void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot,
 			     struct evq_registration *registration, bool delivered,

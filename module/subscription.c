@@ -223,7 +223,7 @@ evq_subscription_registration(struct evq_subscription *subscription, const struc
 	return registration && !registration->removed ? registration : NULL;
 }
 
-/* What a reader holds goes back to the front, where others, if there are any, find it. */
+/* What a reader holds goes back to its place, where others, if there are any, find it. */
 static void evq_subscription_return_held(struct evq_subscription *subscription,
 					 struct evq_reader *reader, bool others)
 {

@@ -844,9 +844,9 @@ enum evq_policy {
 /**
  * define EVQ_SUBSCRIBE_ACK - a record is delivered when it is acknowledged
  *
- * Each record that is read is in hand until EVQ_IOC_ACK, and goes back to the front of
- * the read queue if its reader's fd is closed before. Without this flag it is delivered, and
- * counts as acknowledged with status 0, as soon as it is read.
+ * Each record that is read is in hand until EVQ_IOC_ACK, and goes back to its place in the
+ * read queue, ahead of all that nobody has read, if its reader's fd is closed before. Without
+ * this flag it is delivered, and counts as acknowledged with status 0, as soon as it is read.
  */
 #define EVQ_SUBSCRIBE_ACK		(1U << 0)
 /**
@@ -901,8 +901,9 @@ struct evq_subscribe {
  * Readers share the records: each goes to one of them. The fd that SUBSCRIBE
  * returned is a reader like the others; the subscription is closed with the
  * last. When the last reference to a reader's open file goes, what it has in
- * hand returns to the front of the read queue, to be delivered to another. (That
- * includes references that other processes inherited or were sent.)
+ * hand returns to its place in the read queue, ahead of all that nobody has read,
+ * to be delivered to another. (That includes references that other processes
+ * inherited or were sent.)
  */
 struct evq_reader_create {
 	__u32 flags;
@@ -1040,7 +1041,7 @@ struct evq_unregister {
  * @gate_ns: as in struct evq_subscribe
  * @subscription: its number within its queue
  * @bytes: payload bytes queued and in hand
- * @redelivered: records that went back to the front as their reader went away
+ * @redelivered: records that went back to their place as their reader went away
  * @matched: records that dispatched events had for it: one for each event and
  *	each registration that matched, and one for each that was replayed
  * @delivered: of these, read, and, with EVQ_SUBSCRIBE_ACK, acknowledged
