@@ -666,15 +666,17 @@ TEST(fault)
 {
 	size_t size = sizeof(struct evq_event_record);
 	char *edge = page_edge(PROT_READ);
+	char *const faulty[] = { edge, edge - 8, NULL };
 	int queue = queue_retaining(1, 10), sub;
 	struct reader r;
 
 	submit_ids(queue, 1, 10);
 	queue_settle(queue);
 	sub = replaying(queue, 2);
-	EXPECT_EQ(-EFAULT, read_records(sub, edge, 4 * size));
-	EXPECT_EQ(-EFAULT, read_records(sub, edge - 8, 4 * size));
-	EXPECT_EQ(0, subscription_info(sub).matched);
+	for (size_t i = 0; i < sizeof(faulty) / sizeof(*faulty); i++) {
+		EXPECT_EQ(-EFAULT, read_records(sub, faulty[i], 4 * size));
+		EXPECT_EQ(0, subscription_info(sub).matched);
+	}
 	EXPECT_EQ(2 * size, read_records(sub, edge - 2 * size, 4 * size));
 	EXPECT_EQ(2, subscription_info(sub).delivered);
 	EXPECT_EQ(2, subscription_info(sub).matched);
@@ -685,6 +687,9 @@ TEST(fault)
 	expect_ids(&r, 11, 2, false);
 	reader_empty(&r);
 	EXPECT_EQ(12, subscription_info(sub).matched);
+	EXPECT_EQ(12, subscription_info(sub).delivered);
+	for (int i = 0; i < EVQ_LOST_SLOTS; i++)
+		EXPECT_EQ(0, subscription_info(sub).lost[i]);
 }
 
 /* The history moves on */

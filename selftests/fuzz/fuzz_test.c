@@ -121,6 +121,7 @@ TEST(finds_error)
 			program.calls[i].async = false;
 		ASSERT_LT(rounds++, 1000);
 	} while (execute(&program, &outcome));
+	ASSERT_STREQ("SUBMIT: EINVAL", outcome.failure);
 	reduce_failure(&program, outcome.failure);
 	/* a device, perhaps a queue, and the call */
 	EXPECT_GE(3, program.nr_calls)
