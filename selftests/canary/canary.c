@@ -125,10 +125,23 @@ static int count_shared(void *unused)
 	return 0;
 }
 
-/* Two that count in one variable, without a lock, each on a processor of its own. */
+/*
+ * Two that count in one variable, without a lock, each on a processor of its own, until the module
+ * goes.
+ */
+static struct task_struct *counts[2];
+
+static void stop_race(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(counts); i++)
+		if (counts[i])
+			kthread_stop(counts[i]);
+}
+
 static int make_race(void)
 {
-	struct task_struct *counts[2];
 	int cpu, i = 0;
 
 	if (num_online_cpus() < ARRAY_SIZE(counts))
@@ -136,17 +149,16 @@ static int make_race(void)
 	for_each_online_cpu(cpu) {
 		struct task_struct *task = kthread_create(count_shared, NULL, "canary");
 
-		if (IS_ERR(task))
-			break;
+		if (IS_ERR(task)) {
+			stop_race();
+			return PTR_ERR(task);
+		}
 		kthread_bind(task, cpu);
 		wake_up_process(task);
 		counts[i++] = task;
 		if (i == ARRAY_SIZE(counts))
 			break;
 	}
-	msleep(10 * MSEC_PER_SEC);
-	while (i--)
-		kthread_stop(counts[i]);
 	return 0;
 }
 
@@ -248,6 +260,7 @@ module_init(canary_init);
 
 static void __exit canary_exit(void)
 {
+	stop_race();
 }
 module_exit(canary_exit);
 
