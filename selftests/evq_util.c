@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -912,6 +913,50 @@ bool sleeps_in(pid_t tid, long nr)
 		seen = atol(line);
 	fclose(f);
 	return seen == nr;
+}
+
+bool is_asleep(pid_t tid)
+{
+	char path[64], line[512] = "", *name_end;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	/* "12 (a name) S 1 ..."; what is idle is 'I'. */
+	name_end = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	fclose(f);
+	return name_end && strchr("SI", name_end[2]);
+}
+
+void grace_period(void)
+{
+	CHECK(!syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
+}
+
+unsigned int nr_dispatchers(void)
+{
+	DIR *dir = opendir("/proc");
+	unsigned int n = 0;
+	struct dirent *d;
+
+	CHECK(dir);
+	while ((d = readdir(dir))) {
+		char path[300], name[32] = "";
+		FILE *f;
+
+		if (*d->d_name < '0' || *d->d_name > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", d->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		n += fgets(name, sizeof(name), f) && !strncmp(name, "evq/", 4);
+		fclose(f);
+	}
+	closedir(dir);
+	return n;
 }
 
 static int producer_main(void *arg)

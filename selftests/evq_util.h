@@ -280,6 +280,11 @@ void task_start(struct task *t, int (*fn)(void *arg), void *arg);
 int task_join(struct task *t);
 /* Whether the thread or process sleeps in this system call. */
 bool sleeps_in(pid_t tid, long nr);
+/* Whether it sleeps at all; kernel threads too. */
+bool is_asleep(pid_t tid);
+unsigned int nr_dispatchers(void);
+/* Returns when all that reads without locks now has ended. */
+void grace_period(void);
 
 /* One submit in a thread of its own. */
 struct producer {

@@ -1494,38 +1494,14 @@ static void read_meminfo(struct sample *s)
 }
 
 /* Threads of the kernel that evq has */
-static int evq_threads(void)
-{
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-	int n = 0;
-
-	CHECK(dir);
-	while ((entry = readdir(dir))) {
-		char path[PATH_MAX], name[64] = "";
-		FILE *f;
-
-		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
-		f = fopen(path, "r");
-		if (!f)
-			continue;
-		if (fgets(name, sizeof(name), f))
-			n += !strncmp(name, "evq/", 4);
-		fclose(f);
-	}
-	closedir(dir);
-	return n;
-}
-
 static void take_sample(void)
 {
 	struct sample *s = &samples[nr_samples < SAMPLES ? nr_samples++ : SAMPLES - 1];
 
 	*s = (struct sample){ .at_ns = now_ns() };
-	/* What was freed with a grace period ends in the caches only then. */
-	nap(50 * MS);
+	/* What was freed with a grace period ends in the caches only then, and after its turn. */
+	grace_period();
+	grace_period();
 	shrink_caches();
 	read_slabinfo(s);
 	read_meminfo(s);
@@ -1641,7 +1617,7 @@ static void reload(const char *params)
 	ret = module_unload("evq");
 	CHECK_EQ(0, ret);
 	CHECK(access(DEVICE, F_OK));
-	CHECK_EQ(0, evq_threads());
+	CHECK_EQ(0, nr_dispatchers());
 	CHECK_EQ(0, module_load("evq.ko", params));
 	if (with_modules)
 		CHECK_EQ(0, module_load(EVQ_TEST, ""));
@@ -1703,7 +1679,7 @@ static bool whole_round(__u64 seed, int nr, const char *params, bool long_run)
 		return false;
 	}
 	/* Queues end by themselves after the last descriptor. */
-	UNTIL(evq_threads() == 1);
+	UNTIL(nr_dispatchers() == 1);
 	if (params && module_exists("evq.ko") && nr % UNLOAD_EVERY == 1)
 		reload(params);
 	take_sample();

@@ -144,7 +144,10 @@ struct peer {
 	void (*publish)(struct publisher *publisher, unsigned int nr);
 	/* Waits for a message, takes what there is, and calls got() for each. */
 	void (*receive)(struct receiver *receiver);
-	/* Ticks of processor time that others have spent on the messages; NULL: nobody does. */
+	/*
+	 * Waits until others have done all that there is for them to do with the messages, and
+	 * returns the processor time that they have spent, ns; NULL: nobody does.
+	 */
 	uint64_t (*helpers)(struct channel *channel);
 	/* All readers have everything. Looks whether the peer agrees. */
 	void (*check)(struct channel *channel);
@@ -153,6 +156,18 @@ struct peer {
 
 extern const struct peer *const peers[];
 const struct peer *peer_named(const char *name);
+/* For peers with two descriptors a reader: channel->own. */
+int (*pairs_make(struct channel *channel))[2];
+void pairs_close(struct channel *channel);
+
+/* What a reader reads into: 64 KiB, or more if that is asked for. */
+struct buffer {
+	size_t size, have;
+	char data[];
+};
+
+struct buffer *buffer_make(size_t size);
+
 extern const struct peer peer_evq, peer_evq_gate;
 extern const struct peer peer_mqueue, peer_pipe, peer_seqpacket, peer_netlink;
 extern const struct peer peer_condvar, peer_bpf, peer_zeromq, peer_dbus, peer_iceoryx;

@@ -19,11 +19,6 @@ struct evq {
 	int *others;
 };
 
-struct evq_buffer {
-	size_t size;
-	char data[];
-};
-
 static void evq_open(struct channel *channel)
 {
 	const struct setup *setup = channel->setup;
@@ -113,22 +108,14 @@ static void evq_publish(struct publisher *publisher, unsigned int nr)
 
 static void evq_start_receiver(struct receiver *receiver)
 {
-	size_t size = BATCH_MAX * (receiver->channel->setup->payload +
-				   sizeof(struct evq_event_record) + 8);
-	struct evq_buffer *buffer;
-
-	if (size < 64 << 10)
-		size = 64 << 10;
-	buffer = calloc(1, sizeof(*buffer) + size);
-	CHECK(buffer);
-	buffer->size = size;
-	receiver->own = buffer;
+	receiver->own = buffer_make(BATCH_MAX * (receiver->channel->setup->payload +
+						 sizeof(struct evq_event_record) + 8));
 }
 
 static void evq_receive(struct receiver *receiver)
 {
 	const struct evq *evq = receiver->channel->own;
-	struct evq_buffer *buffer = receiver->own;
+	struct buffer *buffer = receiver->own;
 	const struct evq_record *record;
 	ssize_t len = read(evq->subscriptions[receiver->index], buffer->data, buffer->size);
 
@@ -166,11 +153,14 @@ static void evq_check(struct channel *channel)
 static uint64_t evq_helpers(struct channel *channel)
 {
 	const struct evq *evq = channel->own;
+	pid_t pid = lane_info(evq->queue, 0).pid;
 	unsigned long long ns;
 	char path[64];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%u/schedstat", lane_info(evq->queue, 0).pid);
+	queue_settle(evq->queue);
+	UNTIL(is_asleep(pid));
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", pid);
 	f = fopen(path, "r");
 	CHECK(f);
 	CHECK(fscanf(f, "%llu", &ns) == 1);
@@ -193,30 +183,19 @@ static void evq_close(struct channel *channel)
 	free(evq);
 }
 
-const struct peer peer_evq = {
-	.name = "evq",
-	.weight = 10000,
-	.bears_stuck = true,
-	.open = evq_open,
-	.start_publisher = evq_start_publisher,
-	.start_receiver = evq_start_receiver,
-	.publish = evq_publish,
-	.receive = evq_receive,
-	.helpers = evq_helpers,
-	.check = evq_check,
-	.close = evq_close,
-};
+#define EVQ_PEER(its_name) {				\
+	.name = its_name,				\
+	.weight = 10000,				\
+	.bears_stuck = true,				\
+	.open = evq_open,				\
+	.start_publisher = evq_start_publisher,		\
+	.start_receiver = evq_start_receiver,		\
+	.publish = evq_publish,				\
+	.receive = evq_receive,				\
+	.helpers = evq_helpers,				\
+	.check = evq_check,				\
+	.close = evq_close,				\
+}
 
-const struct peer peer_evq_gate = {
-	.name = "evq gate",
-	.weight = 10000,
-	.bears_stuck = true,
-	.open = evq_open,
-	.start_publisher = evq_start_publisher,
-	.start_receiver = evq_start_receiver,
-	.publish = evq_publish,
-	.receive = evq_receive,
-	.helpers = evq_helpers,
-	.check = evq_check,
-	.close = evq_close,
-};
+const struct peer peer_evq = EVQ_PEER("evq");
+const struct peer peer_evq_gate = EVQ_PEER("evq gate");

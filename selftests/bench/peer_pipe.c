@@ -8,32 +8,19 @@
  */
 #include "bench.h"
 
-struct pipes {
-	int (*fds)[2];
-};
-
-struct pipe_buffer {
-	size_t size, have;
-	char data[];
-};
-
 static void pipe_open(struct channel *channel)
 {
 	const struct setup *setup = channel->setup;
-	struct pipes *own = calloc(1, sizeof(*own));
+	int (*fds)[2] = pairs_make(channel);
 	unsigned int i, size = DEPTH * setup->payload;
 
-	CHECK(own);
-	own->fds = calloc(setup->readers, sizeof(*own->fds));
-	CHECK(own->fds);
 	for (i = 0; i < setup->readers; i++) {
 		bool stuck = i >= setup->readers - setup->stuck;
 
-		CHECK(!pipe2(own->fds[i], O_CLOEXEC));
-		CHECK(fcntl(own->fds[i][1], F_SETPIPE_SZ, size) >= (int)size);
-		CHECK(!fcntl(own->fds[i][1], F_SETFL, stuck ? O_NONBLOCK : 0));
+		CHECK(!pipe2(fds[i], O_CLOEXEC));
+		CHECK(fcntl(fds[i][1], F_SETPIPE_SZ, size) >= (int)size);
+		CHECK(!fcntl(fds[i][1], F_SETFL, stuck ? O_NONBLOCK : 0));
 	}
-	channel->own = own;
 }
 
 static void pipe_start_publisher(struct publisher *publisher)
@@ -44,14 +31,14 @@ static void pipe_start_publisher(struct publisher *publisher)
 static void pipe_publish(struct publisher *publisher, unsigned int nr)
 {
 	const struct setup *setup = publisher->channel->setup;
-	const struct pipes *own = publisher->channel->own;
+	int (*fds)[2] = publisher->channel->own;
 	size_t size = nr * setup->payload, done;
 	unsigned int i;
 	ssize_t n;
 
 	for (i = 0; i < setup->readers; i++) {
 		for (done = 0; done < size; done += n) {
-			n = write(own->fds[i][1], publisher->data + done, size - done);
+			n = write(fds[i][1], publisher->data + done, size - done);
 			if (n < 0 && errno == EAGAIN)
 				break;
 			CHECK(n > 0);
@@ -61,23 +48,15 @@ static void pipe_publish(struct publisher *publisher, unsigned int nr)
 
 static void pipe_start_receiver(struct receiver *receiver)
 {
-	size_t size = BATCH_MAX * receiver->channel->setup->payload;
-	struct pipe_buffer *buffer;
-
-	if (size < 64 << 10)
-		size = 64 << 10;
-	buffer = calloc(1, sizeof(*buffer) + size);
-	CHECK(buffer);
-	buffer->size = size;
-	receiver->own = buffer;
+	receiver->own = buffer_make(BATCH_MAX * receiver->channel->setup->payload);
 }
 
 static void pipe_receive(struct receiver *receiver)
 {
-	const struct pipes *own = receiver->channel->own;
+	int (*fds)[2] = receiver->channel->own;
 	size_t payload = receiver->channel->setup->payload, at = 0;
-	struct pipe_buffer *buffer = receiver->own;
-	ssize_t n = read(own->fds[receiver->index][0], buffer->data + buffer->have,
+	struct buffer *buffer = receiver->own;
+	ssize_t n = read(fds[receiver->index][0], buffer->data + buffer->have,
 			 buffer->size - buffer->have);
 
 	CHECK(n > 0);
@@ -87,19 +66,6 @@ static void pipe_receive(struct receiver *receiver)
 	buffer->have -= at;
 	if (buffer->have)
 		memmove(buffer->data, buffer->data + at, buffer->have);
-}
-
-static void pipe_close(struct channel *channel)
-{
-	struct pipes *own = channel->own;
-	unsigned int i;
-
-	for (i = 0; i < channel->setup->readers; i++) {
-		close(own->fds[i][0]);
-		close(own->fds[i][1]);
-	}
-	free(own->fds);
-	free(own);
 }
 
 const struct peer peer_pipe = {
@@ -112,5 +78,5 @@ const struct peer peer_pipe = {
 	.start_receiver = pipe_start_receiver,
 	.publish = pipe_publish,
 	.receive = pipe_receive,
-	.close = pipe_close,
+	.close = pairs_close,
 };

@@ -12,10 +12,6 @@
 /* What the kernel counts for a message besides its bytes, and more. */
 #define OVERHEAD 1024
 
-struct sockets {
-	int (*fds)[2];
-};
-
 struct socket_messages {
 	struct mmsghdr headers[BATCH_MAX];
 	struct iovec iovecs[BATCH_MAX];
@@ -26,18 +22,14 @@ static void seqpacket_open(struct channel *channel)
 {
 	const struct setup *setup = channel->setup;
 	int room = DEPTH * (setup->payload + OVERHEAD) / 2;
-	struct sockets *own = calloc(1, sizeof(*own));
+	int (*fds)[2] = pairs_make(channel);
 	unsigned int i;
 
-	CHECK(own);
-	own->fds = calloc(setup->readers, sizeof(*own->fds));
-	CHECK(own->fds);
 	for (i = 0; i < setup->readers; i++) {
-		CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, own->fds[i]));
+		CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds[i]));
 		/* The kernel doubles it. */
-		CHECK(!setsockopt(own->fds[i][1], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)));
+		CHECK(!setsockopt(fds[i][1], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)));
 	}
-	channel->own = own;
 }
 
 static struct socket_messages *messages_make(char *data, unsigned int payload)
@@ -66,7 +58,7 @@ static void seqpacket_start_publisher(struct publisher *publisher)
 static void seqpacket_publish(struct publisher *publisher, unsigned int nr)
 {
 	const struct setup *setup = publisher->channel->setup;
-	const struct sockets *own = publisher->channel->own;
+	int (*fds)[2] = publisher->channel->own;
 	struct socket_messages *messages = publisher->own;
 	unsigned int i, done;
 	int n;
@@ -76,10 +68,10 @@ static void seqpacket_publish(struct publisher *publisher, unsigned int nr)
 
 		for (done = 0; done < nr; done += n) {
 			if (nr == 1)
-				n = send(own->fds[i][1], publisher->data, setup->payload, flags) < 0
+				n = send(fds[i][1], publisher->data, setup->payload, flags) < 0
 				    ? -1 : 1;
 			else
-				n = sendmmsg(own->fds[i][1], messages->headers + done, nr - done,
+				n = sendmmsg(fds[i][1], messages->headers + done, nr - done,
 					     flags);
 			if (n < 0 && flags && errno == EAGAIN)
 				break;
@@ -95,27 +87,14 @@ static void seqpacket_start_receiver(struct receiver *receiver)
 
 static void seqpacket_receive(struct receiver *receiver)
 {
-	const struct sockets *own = receiver->channel->own;
+	int (*fds)[2] = receiver->channel->own;
 	struct socket_messages *messages = receiver->own;
-	int i, n = recvmmsg(own->fds[receiver->index][0], messages->headers, BATCH_MAX,
+	int i, n = recvmmsg(fds[receiver->index][0], messages->headers, BATCH_MAX,
 			    MSG_WAITFORONE, NULL);
 
 	CHECK(n > 0);
 	for (i = 0; i < n; i++)
 		got(receiver, messages->iovecs[i].iov_base, messages->headers[i].msg_len);
-}
-
-static void seqpacket_close(struct channel *channel)
-{
-	struct sockets *own = channel->own;
-	unsigned int i;
-
-	for (i = 0; i < channel->setup->readers; i++) {
-		close(own->fds[i][0]);
-		close(own->fds[i][1]);
-	}
-	free(own->fds);
-	free(own);
 }
 
 const struct peer peer_seqpacket = {
@@ -128,5 +107,5 @@ const struct peer peer_seqpacket = {
 	.start_receiver = seqpacket_start_receiver,
 	.publish = seqpacket_publish,
 	.receive = seqpacket_receive,
-	.close = seqpacket_close,
+	.close = pairs_close,
 };

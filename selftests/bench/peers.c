@@ -17,3 +17,34 @@ const struct peer *peer_named(const char *name)
 			return peers[i];
 	fail_at(__FILE__, __LINE__, "there is no peer %s", name);
 }
+
+int (*pairs_make(struct channel *channel))[2]
+{
+	channel->own = calloc(channel->setup->readers, sizeof(int[2]));
+	CHECK(channel->own);
+	return channel->own;
+}
+
+void pairs_close(struct channel *channel)
+{
+	int (*fds)[2] = channel->own;
+	unsigned int i;
+
+	for (i = 0; i < channel->setup->readers; i++) {
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+	free(fds);
+}
+
+struct buffer *buffer_make(size_t size)
+{
+	struct buffer *buffer;
+
+	if (size < 64 << 10)
+		size = 64 << 10;
+	buffer = calloc(1, sizeof(*buffer) + size);
+	CHECK(buffer);
+	buffer->size = size;
+	return buffer;
+}

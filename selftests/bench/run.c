@@ -69,7 +69,7 @@ static void pause_ns(uint64_t ns)
 		;
 }
 
-static uint64_t sleeps(void)
+static uint64_t nr_sleeps(void)
 {
 	struct rusage usage;
 
@@ -142,7 +142,7 @@ static int publisher_main(void *arg)
 	publish_all(publisher, 1, WARM_UP);
 	atomic_fetch_add(&role->stage->ready, 1);
 	futex_wait_for(&role->stage->go, 1);
-	slept = sleeps();
+	slept = nr_sleeps();
 	publisher->cpu_start = clock_ns(clock);
 	publisher->start = ticks();
 	if (setup->interval)
@@ -150,7 +150,7 @@ static int publisher_main(void *arg)
 	else
 		publish_all(publisher, WARM_UP + 1, setup->events);
 	publisher->cpu = clock_ns(clock) - publisher->cpu_start;
-	publisher->sleeps = sleeps() - slept;
+	publisher->sleeps = nr_sleeps() - slept;
 	finish(role->stage);
 	futex_wait_for(&role->stage->leave, 1);
 	if (setup->peer->in_process)
@@ -171,11 +171,11 @@ static int receiver_main(void *arg)
 	while (receiver->count < WARM_UP * setup->publishers)
 		peer->receive(receiver);
 	atomic_fetch_add(&role->stage->ready, 1);
-	before = sleeps();
+	before = nr_sleeps();
 	while (receiver->count < role->expected)
 		peer->receive(receiver);
 	receiver->end = ticks();
-	receiver->sleeps = sleeps() - before;
+	receiver->sleeps = nr_sleeps() - before;
 	finish(role->stage);
 	futex_wait_for(&role->stage->leave, 1);
 	return 0;
@@ -312,8 +312,8 @@ void run(const struct setup *setup, struct result *result, bool count)
 					      &roles[i]);
 	}
 	await(setup, stage, &stage->ready, all);
-	/* Time for the readers to go to sleep. */
-	pause_ns(20000000 + readers * (icount ? 200000 : 20000));
+	for (i = 0; i < all; i++)
+		UNTIL(is_asleep(setup->peer->in_process ? atomic_load(&tasks[i].tid) : pids[i]));
 	if (count)
 		counters_start();
 	busy = busy_ns();
@@ -374,7 +374,6 @@ void run_stages(const struct setup *setup, struct stages *stages)
 		start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 		publish_all(&publisher, first, DEPTH / 2);
 		publish += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
-		pause_ns(20000000);
 		between += setup->peer->helpers ? setup->peer->helpers(&channel) - helpers : 0;
 		start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 		while (receiver.count < first + DEPTH / 2 - 1)

@@ -341,18 +341,23 @@ static double slab_bytes(void)
 	return slabs_read(slabs);
 }
 
-/* What was closed is freed after grace periods, and a few objects at a time. */
+/*
+ * What was closed is freed after grace periods, some of it in batches, for which the kernel waits
+ * unless memory is asked back. It is all when several periods in a row free nothing.
+ */
 static void slabs_settle(void)
 {
-	double before, now = slab_bytes();
-	unsigned int i;
+	double least = slab_bytes(), now;
+	unsigned int idle;
 
-	for (i = 0; i < 100; i++) {
-		before = now;
-		nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+	for (idle = 0; idle < 16; idle++) {
+		CHECK(!file_write("/proc/sys/vm/drop_caches", "2"));
+		grace_period();
 		now = slab_bytes();
-		if (now > before - 4096)
-			break;
+		if (now < least - 4096) {
+			least = now;
+			idle = 0;
+		}
 	}
 }
 

@@ -860,30 +860,6 @@ static void run_program(const struct program *p)
 
 /* Judging */
 
-static unsigned int nr_dispatchers(void)
-{
-	DIR *dir = opendir("/proc");
-	unsigned int n = 0;
-	struct dirent *d;
-
-	CHECK(dir);
-	while ((d = readdir(dir))) {
-		char path[300], name[32] = "";
-		FILE *f;
-
-		if (*d->d_name < '0' || *d->d_name > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", d->d_name);
-		f = fopen(path, "r");
-		if (!f)
-			continue;
-		n += fgets(name, sizeof(name), f) && !strncmp(name, "evq/", 4);
-		fclose(f);
-	}
-	closedir(dir);
-	return n;
-}
-
 static int references(void)
 {
 	return file_number("/sys/module/evq/refcnt");
