@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/kthread.h>
+#include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/rt.h>
 
 #include "deadline.h"
 #include "delay.h"
@@ -12,12 +14,22 @@
 #include "queue.h"
 #include "subscription.h"
 
+/*
+ * Most registrations that a producer looks at on behalf of the dispatcher, but for those of the
+ * last go.
+ */
+#define EVQ_DIRECT_MAX 32
+
 /**
  * struct evq_fanout - an event on its way to all that it matches
  * @queue: the queue
  * @event: the event
  * @match: how far it is
  * @wakeups: who is to be woken
+ * @garbage: for events that go
+ * @budget: how much more a producer does
+ * @direct: the dispatcher is a producer
+ * @left: it must leave the rest to the thread
  * @sequential: one subscription after the other
  * @stopped: a subscription has stopped the chain
  * @last: number of the subscription that was delivered to last; 0: none
@@ -29,6 +41,10 @@ struct evq_fanout {
 	struct evq_event	*event;
 	struct evq_match	match;
 	struct evq_wakeups	*wakeups;
+	struct list_head	*garbage;
+	unsigned int		budget;
+	bool			direct;
+	bool			left;
 	bool			sequential;
 	bool			stopped;
 	u64			last;
@@ -49,7 +65,7 @@ static bool evq_fanout_must_settle(const struct evq_fanout *fanout,
  * are settled; fewer than that only if there is something else to do first.
  */
 static unsigned int evq_fanout_deliver(struct evq_fanout *fanout, struct evq_registration **found,
-				       unsigned int n, struct list_head *garbage)
+				       unsigned int n)
 {
 	struct evq_subscription *subscription = found[0]->subscription;
 	unsigned int i, done;
@@ -64,7 +80,7 @@ static unsigned int evq_fanout_deliver(struct evq_fanout *fanout, struct evq_reg
 			break;
 	done = evq_subscription_deliver(subscription, fanout->event, found, i,
 					fanout->stopped ? EVQ_DELIVER_CHAIN_STOPPED : EVQ_DELIVER,
-					fanout->wakeups, &fanout->gate, garbage);
+					fanout->wakeups, &fanout->gate, fanout->garbage);
 	if (done)
 		fanout->last = found[0]->place.subscription;
 	return done;
@@ -77,7 +93,6 @@ static bool evq_fanout_step(struct evq_fanout *fanout)
 	struct evq_match before = fanout->match;
 	unsigned int i = 0, n, done, group;
 	bool settle = false;
-	LIST_HEAD(garbage);
 
 	rcu_read_lock();
 	n = evq_index_match(&fanout->queue->index, fanout->event, fanout->event->epoch,
@@ -87,11 +102,14 @@ static bool evq_fanout_step(struct evq_fanout *fanout)
 		settle = evq_fanout_must_settle(fanout, found[i]);
 		if (settle)
 			break;
+		fanout->left = fanout->direct && found[i]->listener;
+		if (fanout->left)
+			break;
 		for (group = 1; i + group < n; group++)
 			if (found[i + group]->subscription != found[i]->subscription ||
 			    found[i]->listener)
 				break;
-		done = evq_fanout_deliver(fanout, found + i, group, &garbage);
+		done = evq_fanout_deliver(fanout, found + i, group);
 		i += done;
 		if (done < group)
 			break;
@@ -106,7 +124,7 @@ static bool evq_fanout_step(struct evq_fanout *fanout)
 	}
 	rcu_read_unlock();
 	/* What was found is not to be touched any more. */
-	evq_events_free(&garbage);
+	fanout->budget -= min(fanout->budget, max(i, 1U));
 	return settle;
 }
 
@@ -127,65 +145,78 @@ static void evq_fanout_settle(struct evq_fanout *fanout)
 	fanout->stopped = READ_ONCE(event->callbacks.stopped) || !evq_event_is_settled(event);
 }
 
-/* Hand an event to every registration that it matches. */
-static void evq_dispatch(struct evq_queue *queue, struct evq_event *event,
-			 struct evq_wakeups *wakeups)
+/* What only the thread can do between two steps. */
+static void evq_fanout_sleep(struct evq_fanout *fanout, bool settle)
 {
-	struct evq_fanout fanout = {
-		.queue		= queue,
-		.event		= event,
-		.wakeups	= wakeups,
-		.sequential	= READ_ONCE(queue->settings.mode) & EVQ_MODE_SEQUENTIAL,
-	};
-	u64 timeout_ns = READ_ONCE(queue->settings.ack_timeout_ns);
-
-	/* Nobody else has seen it yet, or looks at that. */
-	if (fanout.sequential)
-		event->counted = true;
-	while (!fanout.match.done) {
-		evq_delay_point();
-		if (evq_fanout_step(&fanout))
-			evq_fanout_settle(&fanout);
-		if (fanout.listener) {
-			evq_listener_call(fanout.listener, event);
-			fanout.listener = NULL;
-		}
-		if (fanout.gate.subscription) {
-			evq_wakeups_issue(wakeups);
-			evq_gate_wait(&fanout.gate, event);
-		}
-		if (!fanout.match.done)
-			cond_resched();
+	evq_delay_point();
+	evq_events_free(fanout->garbage);
+	if (settle)
+		evq_fanout_settle(fanout);
+	if (fanout->listener) {
+		evq_listener_call(fanout->listener, fanout->event);
+		fanout->listener = NULL;
 	}
-	if (fanout.sequential)
-		evq_fanout_settle(&fanout);
-	evq_delay_point();
-	if (event->callbacks.receipt && timeout_ns && !evq_event_is_settled(event))
-		evq_expiry_add(&queue->expiry, event, timeout_ns);
-	evq_delay_point();
-	evq_event_dispatched(event, 0);
+	if (fanout->gate.subscription) {
+		evq_wakeups_issue(fanout->wakeups);
+		evq_gate_wait(&fanout->gate, fanout->event);
+	}
+	if (!fanout->match.done)
+		cond_resched();
 }
 
-static void evq_dispatch_batch(struct evq_lane *lane, struct list_head *batch)
+/*
+ * Hand an event to every registration that it matches, or the rest of them. Return whether that
+ * is done; if not, a producer leaves the rest to the thread.
+ */
+static bool evq_dispatch(struct evq_fanout *fanout, struct evq_event *event)
 {
-	struct evq_wakeups wakeups;
-	struct evq_event *event, *next;
-	LIST_HEAD(garbage);
+	struct evq_queue *queue = fanout->queue;
+	u64 timeout_ns = READ_ONCE(queue->settings.ack_timeout_ns);
+	bool settle;
 
-	INIT_LIST_HEAD(&wakeups.subscriptions);
-	list_for_each_entry_safe(event, next, batch, node) {
-		list_del(&event->node);
-		evq_dispatch(lane->queue, event, &wakeups);
-		evq_event_put(event, &garbage);
+	fanout->event = event;
+	fanout->last = 0;
+	fanout->stopped = false;
+	/* Who began with it has not settled anything. */
+	fanout->sequential = !fanout->match.started &&
+			     READ_ONCE(queue->settings.mode) & EVQ_MODE_SEQUENTIAL;
+	/* Nobody else has seen it yet, or looks at that. */
+	if (fanout->sequential)
+		event->counted = true;
+	while (!fanout->match.done) {
+		if (fanout->direct && (fanout->sequential || fanout->left || !fanout->budget))
+			return false;
+		settle = evq_fanout_step(fanout);
+		if (!fanout->direct)
+			evq_fanout_sleep(fanout, settle);
+		else if (fanout->gate.subscription)
+			fanout->left = evq_gate_leave(&fanout->gate);
 	}
-	evq_delay_point();
-	/* Who is woken finds the ledger settled. */
-	evq_lane_done(lane);
-	evq_delay_point();
-	evq_wakeups_issue(&wakeups);
-	evq_events_free(&garbage);
-	INIT_LIST_HEAD(batch);
-	evq_queue_relieve(lane->queue);
+	if (fanout->sequential)
+		evq_fanout_settle(fanout);
+	evq_delay_point_atomic();
+	if (event->callbacks.receipt && timeout_ns && !evq_event_is_settled(event))
+		evq_expiry_add(&queue->expiry, event, timeout_ns);
+	evq_delay_point_atomic();
+	evq_event_dispatched(event, 0);
+	memset(&fanout->match, 0, sizeof(fanout->match));
+	return true;
+}
+
+/* Hand out a batch, as far as it goes. Return how many events are done. */
+static unsigned int evq_dispatch_batch(struct evq_fanout *fanout, struct list_head *batch)
+{
+	struct evq_event *event, *next;
+	unsigned int n = 0;
+
+	list_for_each_entry_safe(event, next, batch, node) {
+		if (!evq_dispatch(fanout, event))
+			break;
+		list_del(&event->node);
+		evq_event_put(event, fanout->garbage);
+		n++;
+	}
+	return n;
 }
 
 /* What the history does not keep any more. */
@@ -206,9 +237,58 @@ static unsigned int evq_dispatcher_at_once(const struct evq_queue_settings *sett
 	return EVQ_BATCH;
 }
 
+/*
+ * Hand out a batch, the first of which is matched already as far as @match says. Then do what is
+ * due after each batch.
+ */
+static void evq_dispatcher_hand_out(struct evq_lane *lane, struct list_head *batch,
+				    const struct evq_match *match, struct list_head *garbage)
+{
+	struct evq_wakeups wakeups;
+	struct evq_fanout fanout = {
+		.queue		= lane->queue,
+		.match		= *match,
+		.wakeups	= &wakeups,
+		.garbage	= garbage,
+	};
+
+	unsigned int n;
+
+	INIT_LIST_HEAD(&wakeups.subscriptions);
+	n = evq_dispatch_batch(&fanout, batch);
+	evq_delay_point();
+	/* Who is woken finds the ledger settled. */
+	evq_lane_done(lane, n);
+	evq_delay_point();
+	evq_wakeups_issue(&wakeups);
+	evq_events_free(garbage);
+	evq_queue_relieve(lane->queue);
+}
+
+/* Wait until no producer is the dispatcher, and go on where it ended. */
+static void evq_dispatcher_resume(struct evq_lane *lane, struct list_head *garbage)
+{
+	for (;;) {
+		set_current_state(TASK_IDLE);
+		if (evq_lane_resume(lane))
+			break;
+		evq_delay_point_atomic();
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	evq_events_free(garbage);
+	if (!list_empty(&lane->carried)) {
+		LIST_HEAD(batch);
+
+		list_splice_init(&lane->carried, &batch);
+		evq_dispatcher_hand_out(lane, &batch, &lane->carried_match, garbage);
+	}
+}
+
 static int evq_dispatcher(void *data)
 {
 	struct evq_lane *lane = data;
+	const struct evq_match from_the_start = {};
 	LIST_HEAD(garbage);
 	LIST_HEAD(batch);
 	enum evq_work work;
@@ -224,17 +304,20 @@ static int evq_dispatcher(void *data)
 			break;
 		work = evq_lane_take(lane, &batch, max, &garbage);
 		evq_delay_point_atomic();
-		/* Pairs with llist_add() in evq_lane_emit(), which then wakes us. */
-		if (work == EVQ_WORK_NONE && llist_empty(&lane->emitted) && list_empty(&garbage)) {
-			evq_delay_point_atomic();
-			schedule();
+		if (work == EVQ_WORK_NONE) {
+			/* Pairs with llist_add() in evq_lane_emit(), which then wakes us. */
+			if (llist_empty(&lane->emitted) && list_empty(&garbage)) {
+				evq_delay_point_atomic();
+				schedule();
+			}
+			evq_dispatcher_resume(lane, &garbage);
 			continue;
 		}
 		__set_current_state(TASK_RUNNING);
 		evq_events_free(&garbage);
 		evq_dispatcher_trim(lane);
 		if (work == EVQ_WORK_EVENTS)
-			evq_dispatch_batch(lane, &batch);
+			evq_dispatcher_hand_out(lane, &batch, &from_the_start, &garbage);
 		else if (work == EVQ_WORK_STOP)
 			evq_queue_complete_stop(lane->queue, lane);
 		cond_resched();
@@ -254,4 +337,61 @@ static int evq_dispatcher(void *data)
 struct task_struct *evq_dispatcher_create(struct evq_lane *lane)
 {
 	return kthread_create(evq_dispatcher, lane, "evq/%s:%u", lane->queue->name, lane->number);
+}
+
+/**
+ * evq_dispatcher_may_be_direct() - whether a producer may be the dispatcher
+ * @settings: of the queue
+ *
+ * Not where an event may be held up, or others must be made to lose records, and not
+ * on PREEMPT_RT, where spinlocks sleep.
+ */
+bool evq_dispatcher_may_be_direct(const struct evq_queue_settings *settings)
+{
+	return !IS_ENABLED(CONFIG_PREEMPT_RT) &&
+	       !(READ_ONCE(settings->mode) & EVQ_MODE_NO_DIRECT) &&
+	       !READ_ONCE(settings->max_pinned) && evq_dispatcher_at_once(settings) > 1;
+}
+
+/**
+ * evq_dispatch_directly() - be the dispatcher for a while
+ * @lane: the lane, whose dispatcher's role the caller has
+ *
+ * Context: process, with preemption off; it is on afterwards.
+ */
+void evq_dispatch_directly(struct evq_lane *lane)
+{
+	LIST_HEAD(garbage);
+	LIST_HEAD(batch);
+	struct evq_wakeups wakeups;
+	struct evq_fanout fanout = {
+		.queue		= lane->queue,
+		.wakeups	= &wakeups,
+		.garbage	= &garbage,
+		.budget		= EVQ_DIRECT_MAX,
+		.direct		= true,
+	};
+	unsigned int n;
+	bool wake;
+
+	INIT_LIST_HEAD(&wakeups.subscriptions);
+	do {
+		evq_delay_point_atomic();
+		if (evq_lane_take(lane, &batch, EVQ_BATCH, &garbage) != EVQ_WORK_EVENTS)
+			break;
+		n = evq_dispatch_batch(&fanout, &batch);
+		evq_delay_point_atomic();
+		evq_lane_done(lane, n);
+		while (evq_wakeups_issue_one(&wakeups))
+			;
+	} while (list_empty(&batch) && fanout.budget);
+	evq_delay_point_atomic();
+	wake = evq_lane_hand_over(lane, &batch, &fanout.match);
+	preempt_enable();
+
+	evq_delay_point();
+	if (wake)
+		wake_up_process(lane->dispatcher);
+	evq_events_free(&garbage);
+	evq_dispatcher_trim(lane);
 }

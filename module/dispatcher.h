@@ -10,13 +10,24 @@
  * wakes it; when a subscription holds the gate; and, where the queue is
  * sequential, until an event is settled with one subscription before it goes to
  * the next. Before it sleeps in a batch it issues all wake-ups.
+ *
+ * Where few registrations match, to wake the thread costs more than what it then
+ * does. So a producer that finds it asleep takes its role and hands out a bounded
+ * number of records itself, with preemption off, so that nobody ever waits for a
+ * producer that does not get the processor. What is left, or would sleep, or calls a
+ * listener, it leaves to the thread, in the middle of an event if need be. There is one
+ * dispatcher at a time, whoever it is. (Network stacks poll devices likewise: who
+ * finds the other side asleep does its work within a budget.)
  */
 #ifndef EVQ_DISPATCHER_H
 #define EVQ_DISPATCHER_H
 
 struct evq_lane;
+struct evq_queue_settings;
 struct task_struct;
 
 struct task_struct *evq_dispatcher_create(struct evq_lane *lane);
+bool evq_dispatcher_may_be_direct(const struct evq_queue_settings *settings);
+void evq_dispatch_directly(struct evq_lane *lane);
 
 #endif /* EVQ_DISPATCHER_H */

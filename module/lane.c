@@ -7,6 +7,7 @@
 
 #include "deadline.h"
 #include "delay.h"
+#include "dispatcher.h"
 #include "event.h"
 #include "identity.h"
 #include "lane.h"
@@ -48,6 +49,7 @@ void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
 	lane->next_seq = 1;
 	evq_history_init(&lane->history);
 	init_llist_head(&lane->emitted);
+	INIT_LIST_HEAD(&lane->carried);
 	INIT_LIST_HEAD(&lane->pooled);
 	INIT_LIST_HEAD(&lane->incoming);
 	init_irq_work(&lane->rouse, evq_lane_rouse_work);
@@ -83,6 +85,22 @@ static bool evq_lane_rouse(struct evq_lane *lane)
 	if (!lane->idle)
 		return false;
 	lane->idle = false;
+	return true;
+}
+
+/*
+ * Let the caller have the role of the dispatcher, if that sleeps. Then it cannot be preempted
+ * before it has done with it.
+ */
+static bool evq_lane_take_role(struct evq_lane *lane)
+{
+	lockdep_assert_held(&lane->lock);
+
+	if (!lane->idle || !evq_dispatcher_may_be_direct(lane->settings))
+		return false;
+	lane->idle = false;
+	lane->direct = true;
+	preempt_disable();
 	return true;
 }
 
@@ -348,7 +366,7 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		    bool nonblock, u64 deadline_ns)
 {
-	bool rouse = false, wait = false;
+	bool rouse = false, wait = false, direct = false;
 	struct evq_event *event;
 	enum evq_room room;
 	LIST_HEAD(garbage);
@@ -379,13 +397,19 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 			lane->nr_blocked++;
 			evq_lane_line_up(lane, submission);
 		}
-		if (submission->taken && lane->state == EVQ_STATE_RUNNING)
-			rouse = evq_lane_rouse(lane);
+		if (submission->taken && lane->state == EVQ_STATE_RUNNING) {
+			direct = !wait && evq_lane_take_role(lane);
+			/* Whoever has the role looks for more before he gives it back. */
+			if (!lane->direct)
+				rouse = evq_lane_rouse(lane);
+		}
 	} else {
 		ret = -ESHUTDOWN;
 	}
 	spin_unlock(&lane->lock);
 
+	if (direct)
+		evq_dispatch_directly(lane);
 	evq_delay_point();
 	if (rouse)
 		wake_up_process(lane->dispatcher);
@@ -590,7 +614,7 @@ bool evq_lane_lost_since(const struct evq_lane *lane, u64 evicted, u64 aborted,
  *
  * Room that this makes goes to producers in the kernel, then to blocked ones.
  *
- * Context: the dispatcher's kthread, in any task state.
+ * Context: the dispatcher, in any task state; of what was taken before nothing is left.
  * Return: what there is to do. After EVQ_WORK_EVENTS the dispatcher owes
  *	evq_lane_done().
  */
@@ -619,7 +643,7 @@ enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsi
 		work = EVQ_WORK_MORE;
 	else if (lane->state == EVQ_STATE_STOPPING && !lane->lines)
 		work = EVQ_WORK_STOP;
-	lane->idle = work == EVQ_WORK_NONE;
+	lane->idle = work == EVQ_WORK_NONE && !lane->direct;
 	writable = evq_lane_writable(lane);
 	loss = lane->loss;
 	memset(&lane->loss, 0, sizeof(lane->loss));
@@ -647,19 +671,67 @@ void evq_lane_absorb_emitted(struct evq_lane *lane)
 }
 
 /**
+ * evq_lane_resume() - the dispatcher's thread was woken
+ * @lane: the lane
+ *
+ * Return: whether it is the dispatcher. If not, a producer is, and wakes the thread if
+ *	there is something for it when the producer ends to be.
+ */
+bool evq_lane_resume(struct evq_lane *lane)
+{
+	bool direct;
+
+	spin_lock(&lane->lock);
+	direct = lane->direct;
+	if (!direct)
+		lane->idle = false;
+	spin_unlock(&lane->lock);
+	return !direct;
+}
+
+/**
+ * evq_lane_hand_over() - a producer ends to be the dispatcher
+ * @lane: the lane
+ * @batch: what it took and did not hand out, which the dispatcher's thread then does;
+ *	empty afterwards
+ * @match: how far the first of @batch is
+ *
+ * Return: whether the caller must wake the thread.
+ */
+bool evq_lane_hand_over(struct evq_lane *lane, struct list_head *batch,
+			const struct evq_match *match)
+{
+	bool wake;
+
+	lane->carried_match = *match;
+	list_splice_init(batch, &lane->carried);
+	spin_lock(&lane->lock);
+	/* All that anybody wakes the thread for: they saw that it was not idle. */
+	wake = lane->in_flight || lane->lines || !llist_empty(&lane->emitted) ||
+	       !list_empty(&lane->incoming) || !list_empty(&lane->pooled) ||
+	       lane->state == EVQ_STATE_STOPPING ||
+	       (lane->busy && lane->state == EVQ_STATE_RUNNING);
+	lane->direct = false;
+	lane->idle = !wake;
+	spin_unlock(&lane->lock);
+	return wake;
+}
+
+/**
  * evq_lane_done() - the dispatcher has handed out what it took
  * @lane: the lane
+ * @n: how many of these
  */
-void evq_lane_done(struct evq_lane *lane)
+void evq_lane_done(struct evq_lane *lane, unsigned int n)
 {
 	bool awaited;
 
 	spin_lock(&lane->lock);
-	lane->dispatched += lane->in_flight;
-	lane->in_flight = 0;
+	lane->dispatched += n;
+	lane->in_flight -= n;
 	awaited = lane->pausing;
 	spin_unlock(&lane->lock);
-	evq_delay_point();
+	evq_delay_point_atomic();
 	if (awaited)
 		wake_up_all(&lane->queue->wait);
 }

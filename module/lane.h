@@ -17,8 +17,12 @@
  * Producers in the kernel cannot wait. What they emit goes on a list without a
  * lock, from which the dispatcher takes it into the lane; see producer.h.
  *
- * A lane knows events, the tasks that wait for it, and the settings of its
- * queue.
+ * While its dispatcher sleeps, a producer may do its work for a while; see
+ * dispatcher.h. Whoever does it has the role of the dispatcher, which only one
+ * has at a time: the dispatcher's thread, unless @idle or @direct.
+ *
+ * A lane knows events, its dispatcher, the tasks that wait for it, and the
+ * settings of its queue.
  */
 #ifndef EVQ_LANE_H
 #define EVQ_LANE_H
@@ -33,6 +37,7 @@
 #include <linux/evq.h>
 
 #include "history.h"
+#include "index.h"
 
 struct evq_event;
 struct evq_queue;
@@ -127,9 +132,13 @@ struct evq_cover {
  * @in_flight: events that the dispatcher has taken and not handed out yet; to
  *	the ledger they are waiting, though they take no room
  * @pausing: how many wait for @in_flight to be 0
- * @idle: the dispatcher sleeps, or is about to; who changes that wakes it
+ * @idle: the dispatcher sleeps, or is about to; who changes that wakes it, or has its
+ *	role from there on
+ * @direct: a producer has the role of the dispatcher
  * @history: what it retains
  * @dispatcher: the kernel thread; set before anybody can submit
+ * @carried: the dispatcher's own: taken by a producer, and left to the thread
+ * @carried_match: the dispatcher's own: how far the first of @carried is
  * @losses: the dispatcher's own: what was lost, oldest first, in intervals
  * @nr_losses: how many are in use
  * @total_evicted: the dispatcher's: sum of @losses
@@ -168,9 +177,12 @@ struct evq_lane {
 	u32			in_flight;
 	u32			pausing;
 	bool			idle;
+	bool			direct;
 	struct evq_history	history;
 	struct task_struct	*dispatcher;
 
+	struct list_head	carried;
+	struct evq_match	carried_match;
 	struct evq_loss		losses[EVQ_LOSSES_MAX];
 	unsigned int		nr_losses;
 	u64			total_evicted;
@@ -207,7 +219,10 @@ void evq_lane_emit(struct evq_lane *lane, struct llist_node *node);
 void evq_lane_absorb_emitted(struct evq_lane *lane);
 enum evq_work evq_lane_take(struct evq_lane *lane, struct list_head *batch, unsigned int max,
 			    struct list_head *garbage);
-void evq_lane_done(struct evq_lane *lane);
+void evq_lane_done(struct evq_lane *lane, unsigned int n);
+bool evq_lane_resume(struct evq_lane *lane);
+bool evq_lane_hand_over(struct evq_lane *lane, struct list_head *batch,
+			const struct evq_match *match);
 void evq_lane_stopped(struct evq_lane *lane);
 void evq_lane_get_lost(struct evq_lane *lane, u64 *evicted, u64 *aborted);
 bool evq_lane_lost_since(const struct evq_lane *lane, u64 evicted, u64 aborted,

@@ -303,7 +303,7 @@ static bool evq_settings_valid(const struct evq_queue_settings *settings)
 {
 	return settings->capacity && settings->capacity <= EVQ_CAPACITY_MAX &&
 	       settings->max_payload && settings->max_payload <= EVQ_PAYLOAD_MAX &&
-	       !(settings->mode & ~(EVQ_MODE_EVICT | EVQ_MODE_SEQUENTIAL)) &&
+	       !(settings->mode & ~(EVQ_MODE_EVICT | EVQ_MODE_SEQUENTIAL | EVQ_MODE_NO_DIRECT)) &&
 	       settings->low_mark <= EVQ_CAPACITY_MAX &&
 	       settings->kernel_reserve < settings->capacity &&
 	       settings->open_level < EVQ_LEVELS &&

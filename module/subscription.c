@@ -747,33 +747,60 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 }
 
 /**
- * evq_wakeups_issue() - wake the subscriptions that were delivered to
- * @wakeups: list of them; empty afterwards
+ * evq_gate_leave() - do not wait
+ * @gate: the gate; none afterwards
  *
- * Context: the dispatcher, with no lock held.
+ * For a dispatcher that cannot; the next one comes to the same gate.
+ *
+ * Return: true.
  */
-void evq_wakeups_issue(struct evq_wakeups *wakeups)
+bool evq_gate_leave(struct evq_gate *gate)
+{
+	evq_subscription_put(gate->subscription);
+	gate->subscription = NULL;
+	return true;
+}
+
+/**
+ * evq_wakeups_issue_one() - wake one of the subscriptions that were delivered to
+ * @wakeups: list of them
+ *
+ * Context: the dispatcher, with no lock held; preemption may be off.
+ * Return: whether there was one.
+ */
+bool evq_wakeups_issue_one(struct evq_wakeups *wakeups)
 {
 	struct evq_subscription *subscription;
 	bool ripe;
 
-	while (!list_empty(&wakeups->subscriptions)) {
-		subscription = list_first_entry(&wakeups->subscriptions,
-						struct evq_subscription, waking);
-		list_del(&subscription->waking);
-		/* A delivery after this wants a wake-up of its own. */
-		spin_lock(&subscription->records.lock);
-		subscription->woken = false;
-		ripe = evq_subscription_ripe(subscription, NULL);
-		spin_unlock(&subscription->records.lock);
-		evq_delay_point();
-		/* The barrier in here pairs with that of a reader or poller who enters the list. */
-		if (ripe && wq_has_sleeper(&subscription->wait))
-			wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
-		evq_subscription_wake_owners(subscription);
-		evq_subscription_put(subscription);
+	if (list_empty(&wakeups->subscriptions))
+		return false;
+	subscription = list_first_entry(&wakeups->subscriptions, struct evq_subscription, waking);
+	list_del(&subscription->waking);
+	/* A delivery after this wants a wake-up of its own. */
+	spin_lock(&subscription->records.lock);
+	subscription->woken = false;
+	ripe = evq_subscription_ripe(subscription, NULL);
+	spin_unlock(&subscription->records.lock);
+	evq_delay_point_atomic();
+	/* The barrier in here pairs with that of a reader or poller who enters the list. */
+	if (ripe && wq_has_sleeper(&subscription->wait))
+		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	evq_subscription_wake_owners(subscription);
+	evq_subscription_put(subscription);
+	return true;
+}
+
+/**
+ * evq_wakeups_issue() - wake the subscriptions that were delivered to
+ * @wakeups: list of them; empty afterwards
+ *
+ * Context: the dispatcher's thread, with no lock held.
+ */
+void evq_wakeups_issue(struct evq_wakeups *wakeups)
+{
+	while (evq_wakeups_issue_one(wakeups))
 		cond_resched();
-	}
 }
 
 /**

@@ -153,7 +153,9 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 				      struct evq_registration **found, unsigned int n,
 				      enum evq_delivery delivery, struct evq_wakeups *wakeups,
 				      struct evq_gate *gate, struct list_head *garbage);
+bool evq_gate_leave(struct evq_gate *gate);
 void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event);
+bool evq_wakeups_issue_one(struct evq_wakeups *wakeups);
 void evq_wakeups_issue(struct evq_wakeups *wakeups);
 void evq_subscription_end(struct evq_subscription *subscription, struct evq_lane *lane,
 			  bool ended);

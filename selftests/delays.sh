@@ -15,8 +15,11 @@ parameter=/sys/module/evq/parameters/delay_us
 most=${EVQ_DELAY_US:-50}
 percent=${EVQ_ROUNDS:-100}
 
-# Rounds, in a hundred of what they are without delays; a program; its tests.
+# Rounds, in a hundred of what they are without delays; what is in the environment, if anything; a program; its tests.
 races=(
+	"2 EVQ_NO_DIRECT=1 p01_order total first_seqs_under_load"
+	"2 EVQ_NO_DIRECT=1 p02_exactly_once register_read_unregister fifty_calls sixty_calls_in_several_lanes"
+	"2 EVQ_NO_DIRECT=1 p12_stop everything_is_accounted_for"
 	"2 p02_exactly_once register_read_unregister fifty_calls fifty_calls_of_ten_subscriptions
 		fifty_calls_in_several_lanes sixty_calls sixty_calls_in_several_lanes"
 	"2 p03_late_registration no_gap_no_double id_while_events_come several_readers_share_a_replay"
@@ -28,6 +31,7 @@ races=(
 	"2 p08_ledger racing"
 	"20 p09_completion storm many_wait room_by_waiting"
 	"2 p11_work_sharing each_acknowledged_once threads_on_one_fd threads_on_readers keys_of_the_dead"
+	"10 direct several_submitters paused_and_stopped"
 	"2 p12_stop everything_is_accounted_for pause_and_start_under_load stopped_under_load"
 	"2 p13_drivers all_contexts_at_once churn_under_load"
 	"10 p14_unload under_opening_and_closing"
@@ -68,8 +72,13 @@ echo "TAP version 13"
 for race in "${races[@]}"; do
 	# shellcheck disable=SC2086 # words are what they are
 	set -- $race
-	rounds=$1 name=$2
-	shift 2
+	rounds=$1 setting=
+	shift
+	case $1 in
+	*=*)	setting=$1; shift ;;
+	esac
+	name=$1
+	shift
 	if ! program=$(find_program "$name"); then
 		result ok "$name # SKIP is not there"
 		continue
@@ -85,17 +94,17 @@ for race in "${races[@]}"; do
 		continue
 	fi
 	start=$SECONDS
-	EVQ_ROUNDS=$(((rounds * percent + 99) / 100)) "$program" "${options[@]}" >"$said" 2>&1
+	env ${setting:+"$setting"} EVQ_ROUNDS=$(((rounds * percent + 99) / 100)) "$program" "${options[@]}" >"$said" 2>&1
 	status=$?
 	sed 's/^/# /' "$said"
 	echo "# $((SECONDS - start)) s, status $status"
 	if [ $status = 4 ]; then
 		result ok "$name # SKIP"
 	elif [ $status != 0 ] || ! grep -q '^ok' "$said"; then
-		result "not ok" "$name"
+		result "not ok" "$name${setting:+, $setting}"
 		failed=1
 	else
-		result ok "$name"
+		result ok "$name${setting:+, $setting}"
 	fi
 done
 echo "1..$n"

@@ -1895,6 +1895,7 @@ TEST(record_bounds)
 TEST(words)
 {
 	EXPECT_STREQ("sequential", evq_mode_name(EVQ_MODE_SEQUENTIAL));
+	EXPECT_STREQ("no-direct", evq_mode_name(EVQ_MODE_NO_DIRECT));
 	EXPECT_EQ(NULL, evq_mode_name(EVQ_MODE_EVICT | EVQ_MODE_SEQUENTIAL));
 	EXPECT_STREQ("complete", evq_event_status_name(EVQ_EVENT_COMPLETE));
 	EXPECT_EQ(NULL, evq_event_status_name(0));

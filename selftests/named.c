@@ -477,7 +477,7 @@ static const struct {
 	  bad }
 	SETTING(capacity, 99, EVQ_CAPACITY_MAX + 1),
 	SETTING(max_payload, 77, EVQ_PAYLOAD_MAX + 1),
-	SETTING(mode, EVQ_MODE_EVICT, 4),
+	SETTING(mode, EVQ_MODE_EVICT, 8),
 	SETTING(low_mark, 11, 1ULL << 32),
 	SETTING(kernel_reserve, 5, 1 << 20),
 	SETTING(open_level, 40, EVQ_LEVELS),

@@ -181,6 +181,28 @@ TEST_F(context, emits)
 	EXPECT_EQ(0, of_listener(0, "failed"));
 }
 
+/* Between two subscriptions of a program; a submitter may not call listeners itself. */
+TEST_F(drivers, called_for_what_programs_submit)
+{
+	enum { EVENTS = 300 };
+	int subs[] = { subscribe_deep(self->queue), -1 };
+	struct reader r;
+
+	listen_for_all(0, "count", 0, 0);
+	subs[1] = subscribe_deep(self->queue);
+	submit_ids(self->queue, 1, EVENTS / 2);
+	for (__u64 id = EVENTS / 2 + 1; id <= EVENTS; id++)
+		ASSERT_EQ(1, submit_event(self->queue, .id = id));
+	for (size_t i = 0; i < ARRAY_SIZE(subs); i++) {
+		reader_init(&r, subs[i]);
+		reader_ids(&r, 1, EVENTS);
+		reader_free(&r);
+	}
+	queue_settle(self->queue);
+	EXPECT_EQ(EVENTS, of_listener(0, "calls"));
+	EXPECT_EQ(EVENTS, of_listener(0, "called"));
+}
+
 static const char *const contexts[] = {
 	"thread", "no_bh", "no_preempt", "no_irq", "raw_lock",
 	"tasklet", "timer", "irq_work", "hrtimer",

@@ -41,7 +41,7 @@ tidy()
 	chmod 660 /dev/evq
 	[ ! -e /dev/evq-tool ] || evq destroy tool
 	evq ctl start
-	evq ctl set --capacity 1024 --max-payload 4096 --sequential off --evict off --low-mark 0 --kernel-reserve 0 \
+	evq ctl set --capacity 1024 --max-payload 4096 --sequential off --evict off --no-direct off --low-mark 0 --kernel-reserve 0 \
 		--open-level 63 --user-share 0 --history 0 --history-bytes 0 --ack-timeout 0 --gate-max 0 --max-pinned 0
 }
 trap 'tidy; rm -rf "$dir"' EXIT

@@ -682,7 +682,7 @@ static void lane_do_done(struct lane_model *m)
 {
 	m->dispatched += m->flight.n;
 	m->flight.n = 0;
-	evq_lane_done(m->lane);
+	evq_lane_done(m->lane, m->lane->in_flight);
 }
 
 /* What waits is discarded. */

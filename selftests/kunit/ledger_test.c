@@ -197,7 +197,7 @@ static void ledger_do_dispatch(struct kunit *test, struct ledger_model *m)
 		evq_kunit_put(event);
 		m->dispatched++;
 	}
-	evq_lane_done(lane);
+	evq_lane_done(lane, lane->in_flight);
 	evq_events_free(&m->garbage);
 }
 

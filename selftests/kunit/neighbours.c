@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the copies ask of parts of the module that are not here: a queue that does nothing but
- * be counted, and one device.
+ * be counted, one device, and no dispatcher.
  */
 #include "device.h"
+#include "dispatcher.h"
 #include "evq_kunit.h"
 #include "queue.h"
 
@@ -34,6 +35,18 @@ void evq_queue_settled(struct evq_queue *queue)
 {
 	if (wq_has_sleeper(&queue->settled))
 		wake_up_all(&queue->settled);
+}
+
+/* The test is the dispatcher. */
+bool evq_dispatcher_may_be_direct(const struct evq_queue_settings *settings)
+{
+	return false;
+}
+
+void evq_dispatch_directly(struct evq_lane *lane)
+{
+	WARN_ON(1);
+	preempt_enable();
 }
 
 struct evq_lane *evq_queue_lane(struct evq_queue *queue, u64 key)

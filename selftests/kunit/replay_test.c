@@ -77,7 +77,7 @@ static void replay_do_dispatch(struct kunit *test, struct replay_model *m)
 		m->events[number][event->position].event = event;
 		m->nr_events[number]++;
 	}
-	evq_lane_done(lane);
+	evq_lane_done(lane, lane->in_flight);
 }
 
 static void replay_do_begin(struct kunit *test, struct replay_model *m)

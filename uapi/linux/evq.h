@@ -394,6 +394,14 @@ enum evq_set {
  * ack_timeout_ns.
  */
 #define EVQ_MODE_SEQUENTIAL	(1U << 1)
+/**
+ * define EVQ_MODE_NO_DIRECT - submitters do not dispatch
+ *
+ * Otherwise whoever submits while the dispatcher of the lane sleeps may hand out a bounded
+ * number of records itself, which saves waking the dispatcher where few registrations match.
+ * What is promised is the same.
+ */
+#define EVQ_MODE_NO_DIRECT	(1U << 2)
 
 /**
  * struct evq_queue_settings - what can be set of a queue
@@ -401,7 +409,7 @@ enum evq_set {
  *	below what waits loses nothing: the lane is full until enough is
  *	dispatched. A larger one admits blocked producers
  * @max_payload: longest payload, bytes, 1 to EVQ_PAYLOAD_MAX
- * @mode: EVQ_MODE_EVICT, EVQ_MODE_SEQUENTIAL
+ * @mode: EVQ_MODE_EVICT, EVQ_MODE_SEQUENTIAL, EVQ_MODE_NO_DIRECT
  * @low_mark: POLLOUT, once gone, comes back when no more than so many events
  *	wait in a lane; 0: as soon as there is room
  * @kernel_reserve: of @capacity, so many are for producers in the kernel; below

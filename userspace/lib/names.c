@@ -143,6 +143,8 @@ const char *evq_mode_name(uint32_t mode)
 		return "evict";
 	case EVQ_MODE_SEQUENTIAL:
 		return "sequential";
+	case EVQ_MODE_NO_DIRECT:
+		return "no-direct";
 	default:
 		return NULL;
 	}

@@ -57,6 +57,7 @@ static const struct setting {
 	  FIELD(max_payload) },
 	{ "--evict", 0, EVQ_SET_MODE, SWITCH, 0, EVQ_MODE_EVICT, FIELD(mode) },
 	{ "--sequential", 0, EVQ_SET_MODE, SWITCH, 0, EVQ_MODE_SEQUENTIAL, FIELD(mode) },
+	{ "--no-direct", 0, EVQ_SET_MODE, SWITCH, 0, EVQ_MODE_NO_DIRECT, FIELD(mode) },
 	{ "--low-mark", 0, EVQ_SET_LOW_MARK, NUMBER_32, 0, EVQ_CAPACITY_MAX, FIELD(low_mark) },
 	{ "--kernel-reserve", 0, EVQ_SET_KERNEL_RESERVE, NUMBER_32, 0, EVQ_CAPACITY_MAX,
 	  FIELD(kernel_reserve) },
