@@ -920,9 +920,10 @@ TEST_F(values, settings)
 				SET(EVQ_SET_OPEN_LEVEL, open_level, 5);
 				((char *)&a->set.to)[at] = 1);
 	}
-	for (int bit = 2; bit < 32; bit++)
+	for (int bit = 3; bit < 32; bit++)
 		REFUSED(EINVAL, QUEUE_SET,
 			SET(EVQ_SET_MODE, mode, 1U << bit));
+	ACCEPTED(QUEUE_SET, SET(EVQ_SET_MODE, mode, EVQ_MODE_NO_DIRECT));
 	ACCEPTED(QUEUE_SET, SET(EVQ_SET_MODE, mode, EVQ_MODE_EVICT));
 	ACCEPTED(QUEUE_SET, SET(EVQ_SET_MODE, mode, 0));
 	ACCEPTED(QUEUE_SET, SET(EVQ_SET_LOW_MARK, low_mark, 1));

@@ -480,6 +480,8 @@ static void sweep_submission(const struct submission *c)
 
 	snprintf(name, sizeof(name), "SUBMIT: %s", c->name);
 	CHECK(queue >= 0 && receipts >= 0);
+	/* What the dispatcher does is not to fail here. */
+	CHECK_EQ(0, queue_settings(queue, EVQ_SET_MODE, .mode = EVQ_MODE_NO_DIRECT));
 	reader_init_size(&r, subscribe(queue, 0, 0, EVQ_BYTES_MAX), 2 << 20);
 	if (c->replayed) {
 		CHECK_EQ(0, queue_settings(queue, EVQ_SET_HISTORY, .history_events = MANY));
@@ -559,6 +561,43 @@ TEST_F(injection, submit)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		sweep_submission(&cases[i]);
+}
+
+/* Who submits may do the dispatcher's work: what fails there is a loss, and no error. */
+TEST_F(injection, direct)
+{
+	struct sweep s = { .name = "SUBMIT: handed out by who submits", .full = 1 };
+	int queue = queue_running(64);
+	__u64 lost = 0, subs = 0;
+	struct reader r;
+
+	reader_init(&r, subscribe(queue, 0, 0, 0));
+	register_for(r.fd, .match = 0);
+	sweep_watch(&s, queue);
+	for_each_point(&s, submit_event(queue, .id = 1)) {
+		struct evq_subscription_info info;
+
+		ASSERT_EQ(1, s.ret);
+		settle(queue, 0);
+		info = subscription_info(r.fd);
+		ASSERT_EQ(1, info.queued + info.lost[EVQ_LOST_NOMEM]);
+		ASSERT_EQ(1, info.matched);
+		if (info.queued)
+			reader_ids(&r, 1, 1);
+		else
+			CHECK_EQ(EVQ_RECORD_GAP, reader_next(&r)->kind);
+		lost += info.lost[EVQ_LOST_NOMEM];
+		/* Another one, as this one has slots now */
+		close(r.fd);
+		reader_free(&r);
+		reader_init(&r, subscribe(queue, 0, 0, 0));
+		register_for(r.fd, .match = 0);
+		subs++;
+	}
+	printf("# %llu of %llu records lost\n", lost, subs);
+	close(r.fd);
+	reader_free(&r);
+	close(queue);
 }
 
 /* Subscriptions */

@@ -342,7 +342,8 @@ TEST_F(named, destroyed_while_producers_wait)
 	EXPECT_EQ(-ESHUTDOWN, producer_join(&p[1]));
 	EXPECT_EQ(-ESHUTDOWN, submit_event(self->queue, .id = 9));
 	EXPECT_EQ(-ESHUTDOWN, try_event(self->queue, .id = 9));
-	EXPECT_TRUE(poll_for(self->queue, POLLOUT) & POLLHUP);
+	/* When all is handed out. */
+	EXPECT_TRUE(poll_for(self->queue, POLLHUP) & POLLHUP);
 	/* all that was accepted is read */
 	reader_ids(&r, 1, 3);
 	reader_eof(&r);
@@ -848,8 +849,13 @@ static int opens_and_uses(void *arg)
 		ret = try_event(fd, .id = 1);
 		CHECK(ret == 1 || ret == -ESHUTDOWN || ret == -EAGAIN);
 		reader_init(&r, sub);
-		if (ret == 1)
-			CHECK_EQ(1, reader_event(&r)->id);
+		/* Of what others submit there may be more than there is room for. */
+		if (ret == 1) {
+			const struct evq_record *rec = reader_next(&r);
+
+			CHECK(rec && (rec->kind == EVQ_RECORD_GAP ||
+				      ((const struct evq_event_record *)rec)->id == 1));
+		}
 		/* the queue goes, or its last fd */
 		close(fd);
 		reader_free(&r);
