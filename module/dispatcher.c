@@ -123,7 +123,7 @@ static bool evq_fanout_step(struct evq_fanout *fanout)
 		}
 	}
 	rcu_read_unlock();
-	/* What was found is not to be touched any more. */
+	/* What was found is not to be touched any more. Looking costs something too. */
 	fanout->budget -= min(fanout->budget, max(i, 1U));
 	return settle;
 }
@@ -251,7 +251,6 @@ static void evq_dispatcher_hand_out(struct evq_lane *lane, struct list_head *bat
 		.wakeups	= &wakeups,
 		.garbage	= garbage,
 	};
-
 	unsigned int n;
 
 	INIT_LIST_HEAD(&wakeups.subscriptions);

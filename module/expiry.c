@@ -79,7 +79,7 @@ void evq_expiry_destroy(struct evq_expiry *expiry)
  * @event: an event that cannot be complete yet, as its dispatch is not over
  * @timeout_ns: how long from now, not 0
  *
- * Context: process.
+ * Context: process; preemption may be off.
  */
 void evq_expiry_add(struct evq_expiry *expiry, struct evq_event *event, u64 timeout_ns)
 {
@@ -87,7 +87,7 @@ void evq_expiry_add(struct evq_expiry *expiry, struct evq_event *event, u64 time
 
 	evq_event_get(event);
 	event->of_expiry.expires = min_t(u64, timeout_ns, KTIME_MAX - now) + now;
-	evq_delay_point();
+	evq_delay_point_atomic();
 	spin_lock(&expiry->lock);
 	if (timerqueue_add(&expiry->events, &event->of_expiry))
 		mod_delayed_work(system_wq, &expiry->work,
