@@ -20,6 +20,13 @@
  */
 #define EVQ_DIRECT_MAX 32
 
+/*
+ * Most registrations that an event may have matched for a producer to hand the next one out: from
+ * there on, what the thread and those whom it wakes do together, in batches, while the producer
+ * goes on, is less than to do all at once for each event, and the producer would pay for it.
+ */
+#define EVQ_DIRECT_REACH 4
+
 /**
  * struct evq_fanout - an event on its way to all that it matches
  * @queue: the queue
@@ -27,6 +34,7 @@
  * @match: how far it is
  * @wakeups: who is to be woken
  * @garbage: for events that go
+ * @matched: how many registrations the event has matched so far
  * @budget: how much more a producer does
  * @direct: the dispatcher is a producer
  * @left: it must leave the rest to the thread
@@ -42,6 +50,7 @@ struct evq_fanout {
 	struct evq_match	match;
 	struct evq_wakeups	*wakeups;
 	struct list_head	*garbage;
+	unsigned int		matched;
 	unsigned int		budget;
 	bool			direct;
 	bool			left;
@@ -123,7 +132,9 @@ static bool evq_fanout_step(struct evq_fanout *fanout)
 		}
 	}
 	rcu_read_unlock();
-	/* What was found is not to be touched any more. Looking costs something too. */
+	/* What was found is not to be touched any more. */
+	fanout->matched += i;
+	/* Looking costs something too. */
 	fanout->budget -= min(fanout->budget, max(i, 1U));
 	return settle;
 }
@@ -175,6 +186,8 @@ static bool evq_dispatch(struct evq_fanout *fanout, struct evq_event *event)
 	bool settle;
 
 	fanout->event = event;
+	/* Who left it to the thread had found many. */
+	fanout->matched = fanout->match.started ? EVQ_DIRECT_MAX : 0;
 	fanout->last = 0;
 	fanout->stopped = false;
 	/* Who began with it has not settled anything. */
@@ -199,6 +212,7 @@ static bool evq_dispatch(struct evq_fanout *fanout, struct evq_event *event)
 		evq_expiry_add(&queue->expiry, event, timeout_ns);
 	evq_delay_point_atomic();
 	evq_event_dispatched(event, 0);
+	WRITE_ONCE(queue->lanes[event->lane].reach, fanout->matched);
 	memset(&fanout->match, 0, sizeof(fanout->match));
 	return true;
 }
@@ -340,14 +354,16 @@ struct task_struct *evq_dispatcher_create(struct evq_lane *lane)
 
 /**
  * evq_dispatcher_may_be_direct() - whether a producer may be the dispatcher
- * @settings: of the queue
+ * @lane: the lane
  *
- * Not where an event may be held up, or others must be made to lose records, and not
- * on PREEMPT_RT, where spinlocks sleep.
+ * Not where many registrations match, an event may be held up, or others must be made
+ * to lose records, and not on PREEMPT_RT, where spinlocks sleep.
  */
-bool evq_dispatcher_may_be_direct(const struct evq_queue_settings *settings)
+bool evq_dispatcher_may_be_direct(const struct evq_lane *lane)
 {
-	return !IS_ENABLED(CONFIG_PREEMPT_RT) &&
+	const struct evq_queue_settings *settings = lane->settings;
+
+	return !IS_ENABLED(CONFIG_PREEMPT_RT) && READ_ONCE(lane->reach) <= EVQ_DIRECT_REACH &&
 	       !(READ_ONCE(settings->mode) & EVQ_MODE_NO_DIRECT) &&
 	       !READ_ONCE(settings->max_pinned) && evq_dispatcher_at_once(settings) > 1;
 }

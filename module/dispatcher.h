@@ -23,11 +23,10 @@
 #define EVQ_DISPATCHER_H
 
 struct evq_lane;
-struct evq_queue_settings;
 struct task_struct;
 
 struct task_struct *evq_dispatcher_create(struct evq_lane *lane);
-bool evq_dispatcher_may_be_direct(const struct evq_queue_settings *settings);
+bool evq_dispatcher_may_be_direct(const struct evq_lane *lane);
 void evq_dispatch_directly(struct evq_lane *lane);
 
 #endif /* EVQ_DISPATCHER_H */

@@ -96,7 +96,7 @@ static bool evq_lane_take_role(struct evq_lane *lane)
 {
 	lockdep_assert_held(&lane->lock);
 
-	if (!lane->idle || !evq_dispatcher_may_be_direct(lane->settings))
+	if (!lane->idle || !evq_dispatcher_may_be_direct(lane))
 		return false;
 	lane->idle = false;
 	lane->direct = true;

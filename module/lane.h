@@ -137,6 +137,7 @@ struct evq_cover {
  * @direct: a producer has the role of the dispatcher
  * @history: what it retains
  * @dispatcher: the kernel thread; set before anybody can submit
+ * @reach: the dispatcher's own: how many registrations the last event matched
  * @carried: the dispatcher's own: taken by a producer, and left to the thread
  * @carried_match: the dispatcher's own: how far the first of @carried is
  * @losses: the dispatcher's own: what was lost, oldest first, in intervals
@@ -181,6 +182,7 @@ struct evq_lane {
 	struct evq_history	history;
 	struct task_struct	*dispatcher;
 
+	u32			reach;
 	struct list_head	carried;
 	struct evq_match	carried_match;
 	struct evq_loss		losses[EVQ_LOSSES_MAX];

@@ -123,6 +123,21 @@ TEST_F(direct, not_where_events_are_held_up)
 	wakes(&self->r, self->queue);
 }
 
+/* What many get, from the second event on, the thread hands out; until few do again. */
+TEST_F(direct, not_where_many_match)
+{
+	int many = subscribe(self->queue, EVQ_POLICY_DROP_OLDEST, 8, 0);
+
+	for (int i = 0; i < 8; i++)
+		register_for(many);
+	ASSERT_EQ(1, submit_event(self->queue, .id = 1));
+	reader_ids(&self->r, 1, 1);
+	wakes(&self->r, self->queue);
+	close(many);
+	if (self->allowed)
+		settles(&self->r, self->queue);
+}
+
 /* In the middle of an event, and again for the next: all callbacks, once each, in order. */
 TEST_F(direct, rest_is_left_to_the_dispatcher)
 {

@@ -38,7 +38,7 @@ void evq_queue_settled(struct evq_queue *queue)
 }
 
 /* The test is the dispatcher. */
-bool evq_dispatcher_may_be_direct(const struct evq_queue_settings *settings)
+bool evq_dispatcher_may_be_direct(const struct evq_lane *lane)
 {
 	return false;
 }
