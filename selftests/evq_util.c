@@ -150,7 +150,8 @@ int do_queue_create(const char *name, struct evq_queue_create *create)
 	CHECK(create->out_fd >= 0);
 	/* The whole of a test in the other way */
 	if (getenv("EVQ_NO_DIRECT"))
-		CHECK_EQ(0, queue_settings(create->out_fd, EVQ_SET_MODE, .mode = EVQ_MODE_NO_DIRECT));
+		CHECK_EQ(0, queue_settings(create->out_fd, EVQ_SET_MODE,
+					   .mode = EVQ_MODE_NO_DIRECT));
 	return create->out_fd;
 }
 
