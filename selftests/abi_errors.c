@@ -1691,6 +1691,32 @@ TEST_F(values, results_cannot_be_written)
 	EXPECT_EQ(2, submit(queue, all, 2, 0, 0));
 }
 
+/* Nor can they be any more when the events have been taken, which stay taken. */
+TEST_F(values, results_can_be_written_no_more)
+{
+	char *edge = page_edge(PROT_READ | PROT_WRITE);
+	struct evq_event_desc *events = (void *)edge;
+	struct producer p = {
+		.queue = queue_paused(1),
+		.events = events,
+		.nr_events = 3,
+		.flags = EVQ_SUBMIT_RESULTS,
+	};
+
+	for (int i = 0; i < 3; i++)
+		events[i] = (struct evq_event_desc){ .seq = 0xa5, .lane = 0xa5 };
+	producer_start(&p);
+	await_blocked(p.queue, 1);
+	ASSERT_EQ(0, mprotect(edge, PAGE, PROT_READ));
+	ASSERT_EQ(0, queue_control(p.queue, EVQ_CONTROL_START));
+	EXPECT_EQ(3, producer_join(&p));
+	EXPECT_EQ(3, queue_info(p.queue).accepted);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(0xa5, events[i].seq);
+		EXPECT_EQ(0xa5, events[i].lane);
+	}
+}
+
 TEST_F(values, descriptions_cannot_be_read)
 {
 	struct world *w = &self->w;

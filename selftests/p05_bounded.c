@@ -807,6 +807,37 @@ TEST_F(bounded, max_pinned_takes_from_the_largest)
 	reader_settle(&small);
 }
 
+/* If that is what is retained, the oldest of it goes, and nobody loses a record. */
+TEST_F(bounded, max_pinned_takes_from_the_history)
+{
+	enum { BYTES = 1000, MOST = 10, NR = 25 };
+	int queue = self->queue;
+	struct reader r;
+
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_HISTORY | EVQ_SET_MAX_PINNED,
+				    .history_events = NR, .max_pinned = BYTES * MOST));
+	ASSERT_EQ(0, queue_control(queue, EVQ_CONTROL_START));
+	for (int i = 0; i < NR; i++)
+		ASSERT_EQ(1, put(queue, BYTES, 0));
+	queue_settle(queue);
+	UNTIL(queue_info(queue).pinned <= BYTES * MOST);
+	/* no more than need be, give or take one that was under way */
+	EXPECT_LE(MOST - 1, queue_info(queue).retained);
+	EXPECT_GE(MOST, queue_info(queue).retained);
+	/* Of less there is less. */
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_MAX_PINNED, .max_pinned = BYTES * 3));
+	EXPECT_EQ(3, queue_info(queue).retained);
+	reader_init(&r, subscribe(queue, EVQ_POLICY_DROP_NEWEST, 0, 0));
+	register_for(r.fd, .flags = EVQ_REGISTER_REPLAY);
+	for (__u64 seq = NR - 2; seq <= NR; seq++)
+		ASSERT_EQ(seq, reader_event(&r)->seq);
+	reader_empty(&r);
+	/* Less than one: none is left. */
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_MAX_PINNED, .max_pinned = 1));
+	EXPECT_EQ(0, queue_info(queue).retained);
+	EXPECT_EQ(0, queue_info(queue).pinned);
+}
+
 static int puts_one_soon(struct act *act)
 {
 	UNTIL(put(act->queue, act->bytes, 0) == 1);

@@ -322,6 +322,7 @@ TEST_F(drivers, bad_arguments)
 	EXPECT_EQ(-EINVAL, evq_test("producer 0 %s 0 8", QUEUE));
 	EXPECT_EQ(-EMSGSIZE, evq_test("producer 0 %s 8 4097", QUEUE));
 	EXPECT_EQ(-ENOENT, evq_test("listen 0 no-such-queue count 0 0 0"));
+	EXPECT_EQ(-EINVAL, evq_test("mislisten %s", QUEUE));
 	ASSERT_EQ(0, evq_test("producer 0 %s 1 100", QUEUE));
 	EXPECT_EQ(-EMSGSIZE, evq_test("emit 0 1 0 0 101"));
 	EXPECT_EQ(-EINVAL, evq_test("emit 0 1 0 %d 1", EVQ_LEVELS));
@@ -1026,6 +1027,7 @@ TEST_F(samples, netdev_publishes)
 	}
 	/* when it goes it does not say that all devices do */
 	ASSERT_EQ(0, module_unload("evq_netdev"));
+	EXPECT_EQ(-ENOENT, module_load(NETDEV, "queue=no-such-queue"));
 	queue_settle(self->queue);
 	while (poll_now(r.fd, POLLIN) || r.at < r.len)
 		EXPECT_NE(NETDEV_UNREGISTER, reader_event(&r)->type);

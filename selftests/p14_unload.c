@@ -457,6 +457,23 @@ TEST_F(unload, under_opening_and_closing)
 	       atomic_load(&all->opened), in_the_middle, turns(TIMES));
 }
 
+/* With a default queue that cannot be, there is nothing, and that does not stand in the way. */
+TEST_F(unload, wrong_parameters)
+{
+	static const char *const wrong[] = {
+		"capacity=0", "capacity=4294967295", "max_payload=0", "max_payload=4294967295",
+	};
+
+	ASSERT_EQ(0, delete_module());
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		EXPECT_EQ(-EINVAL, insert(self->path, wrong[i]));
+		EXPECT_NE(0, access("/sys/module/evq", F_OK));
+		EXPECT_NE(0, access(DEVICE, F_OK));
+	}
+	ASSERT_EQ(0, insert(self->path, "capacity=1 max_payload=1"));
+	EXPECT_EQ(1, queue_info(device_open(O_RDWR)).settings.capacity);
+}
+
 /* The new one has nothing of the old one. */
 TEST_F(unload, fresh)
 {

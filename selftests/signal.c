@@ -339,6 +339,45 @@ TEST_F(read, races_with_records)
 	EXPECT_EQ(500, task_join(&self->t));
 }
 
+static int read_receipt(void *arg)
+{
+	struct evq_receipt receipt;
+	int n = receipts_read(*(int *)arg, &receipt, 1);
+
+	return n < 0 ? n : (int)receipt.id;
+}
+
+TEST_F(read, of_receipts_interrupted)
+{
+	int receipts = receipts_create(self->queue, 4);
+
+	ASSERT_LE(0, receipts);
+	ASSERT_EQ(1, track_event(self->queue, receipts, .id = 5));
+	handle(0);
+	task_start(&self->t, read_receipt, &receipts);
+	UNTIL(sleeps_in(self->t.tid, SYS_read));
+	interrupt(&self->t);
+	EXPECT_EQ(-EINTR, task_join(&self->t));
+	EXPECT_EQ(5, read_one(&self->sub));
+	EXPECT_EQ(5, read_receipt(&receipts));
+}
+
+TEST_F(read, of_receipts_restarted)
+{
+	int receipts = receipts_create(self->queue, 4);
+
+	ASSERT_LE(0, receipts);
+	ASSERT_EQ(1, track_event(self->queue, receipts, .id = 5));
+	handle(SA_RESTART);
+	task_start(&self->t, read_receipt, &receipts);
+	for (int i = 0; i < 10; i++) {
+		UNTIL(sleeps_in(self->t.tid, SYS_read));
+		interrupt(&self->t);
+	}
+	EXPECT_EQ(5, read_one(&self->sub));
+	EXPECT_EQ(5, task_join(&self->t));
+}
+
 /* A drain waits through signals that do not kill. */
 static int drain_main(void *arg)
 {

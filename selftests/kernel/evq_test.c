@@ -29,6 +29,8 @@
  *	stop and remove it, wherever it is
  *   listen L QUEUE MODE ARG TYPE ORDER
  *	make listener L for events of TYPE, 4294967295 for all; what it does is MODE (below)
+ *   mislisten QUEUE
+ *	try to make a listener for the impossible, which fails
  *   unlisten L
  *	remove it
  *   release L
@@ -627,6 +629,23 @@ static int evq_test_listen(unsigned int l, const char *queue, const char *mode, 
 	return 0;
 }
 
+static int evq_test_mislisten(const char *queue)
+{
+	static struct evq_test_listener none;
+	struct evq_listen what = {
+		.match = EVQ_MATCH_PRIORITY,
+		.priority_min = 2,
+		.priority_max = 1,
+	};
+	struct evq_listener *made;
+
+	made = evq_listen(evq_test_queue(queue), &what, evq_test_notice, &none);
+	if (IS_ERR(made))
+		return PTR_ERR(made);
+	evq_unlisten(made);
+	return 0;
+}
+
 /* Without the lock: another command may have to release the listener before it can go. */
 static int evq_test_unlisten(unsigned int l)
 {
@@ -789,6 +808,8 @@ static int evq_test_command(const char *line)
 		return evq_test_go();
 	if (sscanf(line, "listen %u %31s %15s %u %u %d", &a, word, mode, &b, &c, &order) == 6)
 		return evq_test_listen(a, word, mode, b, c, order);
+	if (sscanf(line, "mislisten %31s", word) == 1)
+		return evq_test_mislisten(word);
 	if (sscanf(line, "release %u", &a) == 1)
 		return evq_test_release(a);
 	return -EINVAL;
