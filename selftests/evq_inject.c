@@ -181,25 +181,45 @@ void inject_within_modules(void)
 	within(end, ULONG_MAX - 1);
 }
 
-void inject_without(const char *function)
+/* Where a function of the kernel or of evq.ko is, up to the next one. Whether there is one. */
+static bool function_code(const char *function, unsigned long *start, unsigned long *end)
 {
-	unsigned long address, start = 0, end = ULONG_MAX;
-	char line[512], type, name[256], text[32];
 	FILE *f = fopen("/proc/kallsyms", "r");
+	char line[512], type, name[256];
+	unsigned long address;
 
 	CHECK(f);
-	while (!start && fgets(line, sizeof(line), f))
+	*start = 0;
+	*end = ULONG_MAX;
+	while (!*start && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%lx %c %255s", &address, &type, name) == 3 &&
-		    !strcmp(name, function))
-			start = address;
+		    (type == 't' || type == 'T') && !strcmp(name, function))
+			*start = address;
 	rewind(f);
-	while (start && fgets(line, sizeof(line), f)) {
+	while (*start && fgets(line, sizeof(line), f)) {
 		address = strtoul(line, NULL, 16);
-		if (address > start && address < end)
-			end = address;
+		if (address > *start && address < *end)
+			*end = address;
 	}
 	fclose(f);
-	if (!start)
+	return *start;
+}
+
+void inject_within_function(const char *function)
+{
+	unsigned long start, end;
+
+	if (!function_code(function, &start, &end))
+		fail_at(__FILE__, __LINE__, "there is no function %s", function);
+	within(start, end);
+}
+
+void inject_without(const char *function)
+{
+	unsigned long start, end;
+	char text[32];
+
+	if (!function_code(function, &start, &end))
 		return;
 	for (size_t i = 0; i < NR_INJECTORS; i++) {
 		snprintf(text, sizeof(text), "%lu", start);

@@ -41,6 +41,8 @@ void inject_everywhere(void);
 void inject_within_evq(void);
 /* or from that of all modules, wherever they come to be. */
 void inject_within_modules(void);
+/* or from this function of the kernel or of evq.ko, which must be there, */
+void inject_within_function(const char *function);
 /* And not what is called from this function of the kernel, if it has one of that name. */
 void inject_without(const char *function);
 /* Of all tasks that come there, so many in a hundred fail; 0: none. */

@@ -24,6 +24,8 @@
 #define MS 1000000ULL
 /* More than are staged, handed out, or acknowledged at a time */
 #define MANY 40
+/* More named queues than there can be before their numbers need memory */
+#define MANY_NAMED 128
 
 static const char *const quotas[] = {
 	"user_events",	      "user_bytes",	    "user_queues",
@@ -47,6 +49,15 @@ static void quota_set(const char *name, __u64 value)
 
 	snprintf(path, sizeof(path), PARAMETERS "%s", name);
 	CHECK_EQ(0, file_set(path, value));
+}
+
+/* The name of one of many queues */
+static const char *many_name(int i)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), NAME "-%d", i);
+	return name;
 }
 
 FIXTURE_SETUP(injection)
@@ -81,6 +92,9 @@ FIXTURE_TEARDOWN_PARENT(injection)
 	for (size_t i = 0; i < NR_QUOTAS; i++)
 		quota_set(quotas[i], self->quotas[i]);
 	queue_destroy(NAME);
+	/* and what many_named left, if that failed */
+	for (int i = 0; i < MANY_NAMED && !queue_destroy(many_name(i)); i++)
+		;
 }
 
 /* Nothing waits, and the dispatcher holds nothing either. */
@@ -1291,6 +1305,210 @@ TEST_F(injection, close)
 	no_queue_is_left(self->device);
 }
 
+/*
+ * Steps that a sweep does not come to: where a second attempt at memory follows the first, both
+ * fail here, as all do within one function; and where what is needed is there already, here it
+ * is not.
+ */
+
+/* Nobody before has been any of these users. */
+#define NOBODY 41000
+
+struct step {
+	const char *name;
+	/* Within this function of the kernel or of evq.ko */
+	const char *function;
+	/* Makes the call, and undoes it if it succeeds. */
+	int (*call)(int fd);
+	/* To be made by a user that is new */
+	bool stranger;
+};
+
+static int step_create(int fd)
+{
+	int queue = create(fd, NULL, 4);
+
+	if (queue >= 0)
+		close(queue);
+	return queue < 0 ? queue : 0;
+}
+
+static int step_submit(int fd)
+{
+	int ret = submit_event(fd, .id = 1);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int step_receipts(int fd)
+{
+	int receipts = receipts_create(fd, 4);
+
+	if (receipts >= 0)
+		close(receipts);
+	return receipts < 0 ? receipts : 0;
+}
+
+static int step_subscribe(int fd)
+{
+	int sub = subscribe_with(fd, 0, 0);
+
+	if (sub >= 0)
+		close(sub);
+	return sub < 0 ? sub : 0;
+}
+
+static int step_subscribe_acks(int fd)
+{
+	int sub = subscribe_with(fd, 0, EVQ_SUBSCRIBE_ACK);
+
+	if (sub >= 0)
+		close(sub);
+	return sub < 0 ? sub : 0;
+}
+
+static int register_new(int fd, const struct evq_subscribe *how, struct evq_register *reg)
+{
+	struct evq_subscribe arg = *how;
+	int sub = do_subscribe(fd, &arg), ret;
+
+	CHECK(sub >= 0);
+	ret = call(sub, EVQ_IOC_REGISTER, reg);
+	CHECK_EQ(!ret, subscription_info(sub).nr_registrations);
+	close(sub);
+	return ret;
+}
+
+static int step_register(int fd)
+{
+	return register_new(fd, &(struct evq_subscribe){ 0 }, &(struct evq_register){ 0 });
+}
+
+static int step_register_replayed(int fd)
+{
+	return register_new(fd, &(struct evq_subscribe){ 0 },
+			    &(struct evq_register){ .flags = EVQ_REGISTER_REPLAY });
+}
+
+static int step_register_replayed_id(int fd)
+{
+	return register_new(fd, &(struct evq_subscribe){ 0 },
+			    &(struct evq_register){ .match = EVQ_MATCH_ID, .id = 77,
+						    .flags = EVQ_REGISTER_REPLAY });
+}
+
+static int step_register_coalescing(int fd)
+{
+	return register_new(fd, &(struct evq_subscribe){ .policy = EVQ_POLICY_COALESCE },
+			    &(struct evq_register){ 0 });
+}
+
+static int step_register_exclusive(int fd)
+{
+	return register_new(fd,
+			    &(struct evq_subscribe){
+				    .flags = EVQ_SUBSCRIBE_ACK | EVQ_SUBSCRIBE_KEY_EXCLUSIVE },
+			    &(struct evq_register){ 0 });
+}
+
+struct stranger {
+	const struct step *step;
+	uid_t uid;
+	int fd, ret;
+};
+
+static int as_stranger(void *arg)
+{
+	struct stranger *s = arg;
+
+	become(s->uid, s->uid);
+	s->ret = s->step->call(s->fd);
+	return 0;
+}
+
+static int step_call(const struct step *step, int fd)
+{
+	static struct stranger *s;
+	static uid_t strangers;
+
+	if (!step->stranger)
+		return step->call(fd);
+	if (!s)
+		s = shared(sizeof(*s));
+	*s = (struct stranger){ .step = step, .uid = NOBODY + strangers++, .fd = fd };
+	child_ok(child_start(as_stranger, s));
+	return s->ret;
+}
+
+TEST_F(injection, steps)
+{
+	static const struct step steps[] = {
+		{ "QUEUE_CREATE: the queue", "evq_queue_create", step_create },
+		{ "SUBMIT: a user's share", "evq_share_get_current", step_submit, true },
+		{ "SUBMIT: a user", "evq_user_get_current", step_submit, true },
+		{ "RECEIPTS: a user", "evq_user_get_current", step_receipts, true },
+		{ "SUBSCRIBE: a user", "evq_user_get_current", step_subscribe, true },
+		{ "REGISTER: its number", "__xa_insert", step_register },
+		{ "REGISTER: its number, replayed", "__xa_insert", step_register_replayed },
+		{ "REGISTER: the replayed id", "evq_identity_get", step_register_replayed_id },
+		{ "REGISTER: coalescing", "evq_read_queue_prepare", step_register_coalescing },
+		{ "REGISTER: exclusive by key", "evq_read_queue_prepare",
+		  step_register_exclusive },
+		{ "SUBSCRIBE: the numbers of deliveries", "__xa_alloc", step_subscribe_acks },
+	};
+	int queue = queue_create_args(.nr_lanes = 4);
+	struct evq_queue_info before, after;
+
+	ASSERT_LE(0, queue);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		const struct step *step = &steps[i];
+		int ret, fd = step->call == step_create ? self->device : queue;
+
+		before = queue_info(queue);
+		inject_within_function(step->function);
+		inject_everybody(100, 100, 0);
+		ret = step_call(step, fd);
+		inject_everybody(0, 0, 0);
+		inject_everywhere();
+		after = queue_info(queue);
+		TH_LOG("%s: %s", step->name, strerror(-ret));
+		EXPECT_EQ(-ENOMEM, ret);
+		EXPECT_EQ(before.nr_subscriptions, after.nr_subscriptions);
+		EXPECT_EQ(before.accepted, after.accepted);
+		EXPECT_EQ(0, step_call(step, fd));
+		settle(queue, 0);
+	}
+	close(queue);
+	no_queue_is_left(self->device);
+}
+
+/* The numbers of so many devices need memory, from some point on. */
+TEST_F(injection, many_named)
+{
+	int queue = -1, nr;
+
+	quota_set("max_queues", 1024);
+	inject_within_function("ida_alloc_range");
+	inject_everybody(100, 100, 0);
+	for (nr = 0; nr < MANY_NAMED; nr++) {
+		queue = create(self->device, many_name(nr), 1);
+		if (queue < 0)
+			break;
+		close(queue);
+	}
+	inject_everybody(0, 0, 0);
+	inject_everywhere();
+	ASSERT_EQ(-ENOMEM, queue);
+	EXPECT_EQ(-ENOENT, queue_destroy(many_name(nr)));
+	queue = create(self->device, many_name(nr), 1);
+	ASSERT_LE(0, queue);
+	works(queue);
+	close(queue);
+	do {
+		EXPECT_EQ(0, queue_destroy(many_name(nr)));
+	} while (nr--);
+}
+
 /* The module */
 
 static const char *params;
@@ -1321,6 +1539,39 @@ static void is_there(struct sweep *s)
 	(void)s;
 	if (!module_is_loaded("evq"))
 		CHECK_EQ(0, load());
+}
+
+/* Each of its own steps, as a sweep over all that the kernel does for it takes minutes */
+TEST_F(injection, module_steps)
+{
+	static const char *const functions[] = {
+		/* the cache of slots, the workqueue, the numbers of devices, the class, */
+		"__kmem_cache_create_args", "alloc_workqueue", "__register_chrdev_region",
+		"class_register",
+		/* and the node of the default queue */
+		"cdev_device_add",
+	};
+
+	if (!module_exists("evq.ko"))
+		SKIP(return, "no evq.ko; say where it is with EVQ_KO");
+	params = self->params;
+	close(self->device);
+	UNTIL(module_unload("evq") == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
+		int ret;
+
+		inject_within_function(functions[i]);
+		inject_everybody(100, 100, 0);
+		ret = load();
+		inject_everybody(0, 0, 0);
+		inject_everywhere();
+		TH_LOG("%s: %s", functions[i], strerror(-ret));
+		EXPECT_EQ(-ENOMEM, ret);
+		nothing_is_there(NULL);
+	}
+	ASSERT_EQ(0, load());
+	self->device = device_open(O_RDWR);
+	works(self->device);
 }
 
 TEST_F_TIMEOUT(injection, module, 1200)
