@@ -492,6 +492,37 @@ TEST(what_comes_back_can_be_dropped)
 	reader_empty(&r);
 }
 
+/* Of two with the same key it is the older one that goes, whichever comes back first. */
+TEST(what_comes_back_coalesces)
+{
+	int queue = queue_running(16), sub, reader[2];
+	struct evq_event_record got;
+	struct reader r;
+
+	for (int first = 0; first < 2; first++) {
+		sub = subscribe_args(queue, .policy = EVQ_POLICY_COALESCE,
+				     .flags = EVQ_SUBSCRIBE_ACK);
+		ASSERT_LE(0, sub);
+		register_for(sub, .match = 0);
+		for (__u64 id = 1; id <= 2; id++) {
+			reader[id - 1] = new_reader(sub);
+			ASSERT_EQ(1, submit_event(queue, .id = id, .key = 7));
+			queue_settle(queue);
+			take_ids(reader[id - 1], &got, id, 1, 1);
+		}
+		close(reader[first]);
+		close(reader[!first]);
+		reader_init(&r, sub);
+		while (!r.lost[EVQ_SCOPE_SUBSCRIPTION][EVQ_LOST_COALESCED])
+			ASSERT_EQ(EVQ_RECORD_GAP, reader_next(&r)->kind);
+		EXPECT_EQ(2, reader_event(&r)->id);
+		EXPECT_EQ(1, r.lost[EVQ_SCOPE_SUBSCRIPTION][EVQ_LOST_COALESCED]);
+		reader_empty(&r);
+		close(sub);
+		reader_free(&r);
+	}
+}
+
 /* Poison */
 
 TEST_F(share, poison)
@@ -790,6 +821,115 @@ TEST_F(keys, pollin_is_for_who_can_take_it)
 	EXPECT_EQ(0, poll_now(self->other, POLLIN));
 	expect_nothing(self->other);
 	EXPECT_EQ(POLLIN, poll_now(self->sub, POLLIN));
+}
+
+/* However many are passed over at once, what is behind them is found, by a read or by poll. */
+TEST_F(keys, a_great_many_are_passed_over)
+{
+	enum { NR = 200 };
+	static __u64 keys[NR + 1];
+	struct evq_event_record got[2];
+	int queue, sub, other;
+
+	for (int i = 0; i < NR; i++)
+		keys[i] = 7;
+	keys[NR] = 8;
+	for (int polls = 0; polls < 2; polls++) {
+		queue = queue_running(64);
+		sub = subscribe_args(queue, .flags = EVQ_SUBSCRIBE_ACK |
+						     EVQ_SUBSCRIBE_KEY_EXCLUSIVE);
+		ASSERT_LE(0, sub);
+		register_for(sub, .match = 0);
+		other = new_reader(sub);
+		send_keys(queue, keys, NR + 1);
+		ASSERT_EQ(1, take(sub, got, 1));
+		EXPECT_EQ(7, got[0].key);
+		if (polls)
+			EXPECT_EQ(POLLIN, poll_now(other, POLLIN));
+		ASSERT_EQ(1, take(other, got, 2));
+		EXPECT_EQ(8, got[0].key);
+		expect_nothing(other);
+	}
+}
+
+/* A read of records into memory that ends with a page that cannot be written */
+struct faulting {
+	int sub;
+	char *to;
+	size_t size;
+	atomic_bool enough;
+};
+
+static int read_and_fault(void *arg)
+{
+	struct faulting *f = arg;
+
+	while (!atomic_load(&f->enough))
+		CHECK_EQ(-EFAULT, read_records(f->sub, f->to, f->size));
+	return 0;
+}
+
+/*
+ * The older of two came back as it could not be copied, while the same reader held the younger
+ * one, and then waited with their key. As both are free, the older one is first, even when a
+ * replay keeps all back that was never taken.
+ */
+TEST_F(keys, what_waited_comes_before_what_came_back)
+{
+	enum { BYTES = 256 << 10, MORE = 512, OLDER = 1, YOUNGER, REPLAYED = 1, OTHER };
+	static struct evq_event_desc more[MORE];
+	char *data = calloc(1, BYTES);
+	int queue = queue_create_args(.max_payload = BYTES), sub, other;
+	struct faulting f = { .size = BYTES + RECORD };
+	struct evq_event_record younger;
+	struct reader r;
+	struct task t;
+	__u64 last = 0;
+	ssize_t n;
+
+	ASSERT_LE(0, queue);
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_HISTORY, .history_events = MORE));
+	sub = subscribe_args(queue, .flags = EVQ_SUBSCRIBE_ACK | EVQ_SUBSCRIBE_KEY_EXCLUSIVE);
+	ASSERT_LE(0, sub);
+	ASSERT_EQ(0, fcntl(sub, F_SETFL, O_NONBLOCK));
+	other = new_reader(sub);
+	register_for(sub, .match = EVQ_MATCH_KEY, .key = 7);
+	ASSERT_EQ(1, submit_event(queue, .id = OLDER, .key = 7, .data_len = BYTES,
+				  .data_ptr = (uintptr_t)data));
+	ASSERT_EQ(1, submit_event(queue, .id = YOUNGER, .key = 7));
+	/* So few of them match that a read comes to the end of what the replay has found so far. */
+	for (int i = 0; i < MORE; i++)
+		more[i].type = i % 100 ? OTHER : REPLAYED;
+	ASSERT_EQ(MORE, submit(queue, more, MORE, 0, 0));
+	queue_settle(queue);
+
+	/* All but the last bytes of the older one can be copied, and that takes its time. */
+	f.to = mmap(NULL, 2 * BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, f.to);
+	ASSERT_EQ(0, mprotect(f.to + BYTES, BYTES, PROT_NONE));
+	f.sub = sub;
+	task_start(&t, read_and_fault, &f);
+	UNTIL((n = take(sub, &younger, 1)) != -EMSGSIZE);
+	ASSERT_EQ(1, n);
+	atomic_store(&f.enough, true);
+	ASSERT_EQ(0, task_join(&t));
+	ASSERT_EQ(YOUNGER, younger.id);
+	expect_nothing(other);
+	close(sub);
+
+	register_for(other, .match = EVQ_MATCH_TYPE, .type = REPLAYED,
+		     .flags = EVQ_REGISTER_REPLAY);
+	reader_init_size(&r, other, 2 * BYTES);
+	while (last != YOUNGER) {
+		const struct evq_event_record *e = reader_event(&r);
+
+		if (e->type == REPLAYED)
+			continue;
+		ASSERT_EQ(last + 1, e->id);
+		last = e->id;
+	}
+	reader_free(&r);
+	free(data);
 }
 
 /* How often a thread has gone to sleep */
