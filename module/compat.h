@@ -7,6 +7,7 @@
 #define EVQ_COMPAT_H
 
 #include <linux/fs.h>
+#include <linux/mm.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
@@ -20,5 +21,15 @@
 #else
 #define evq_const_device struct device
 #endif
+
+/* Of a mapping that is being made */
+static inline void evq_vma_set_flags(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+#endif
+}
 
 #endif /* EVQ_COMPAT_H */

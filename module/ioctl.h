@@ -34,6 +34,8 @@ union evq_ioctl_arg {
 	struct evq_receipts_info	receipts_info;
 	struct evq_reader_create	reader_create;
 	struct evq_ack_many		ack_many;
+	struct evq_ring_create		ring_create;
+	struct evq_ring_kick		ring_kick;
 };
 
 /**

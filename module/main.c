@@ -21,6 +21,8 @@
  *     replay             a registration's way through the history
  *     subscription       a read queue with its registrations and readers
  *     read_queue         records, gaps, and the ledger
+ *     record             records as programs find them
+ *     ring               memory shared with a program, through which records go out
  *     event              what is submitted, and how its callbacks fare
  *     expiry             callbacks that take too long
  *     receipts           what producers are told of that
@@ -79,6 +81,9 @@ MODULE_PARM_DESC(user_registrations, "Most registrations of a user");
 
 module_param_named(user_receipts, evq_user_limits[EVQ_QUOTA_RECEIPTS], ulong, 0644);
 MODULE_PARM_DESC(user_receipts, "Most receipts that a user's receipts fds have room for");
+
+module_param_named(user_ring_bytes, evq_user_limits[EVQ_QUOTA_RING_BYTES], ulong, 0644);
+MODULE_PARM_DESC(user_ring_bytes, "Most bytes of a user's rings");
 
 module_param_named(slow_callback_us, evq_slow_callback_us, uint, 0644);
 MODULE_PARM_DESC(slow_callback_us, "How long a callback in the kernel may take, microseconds");

@@ -10,10 +10,15 @@
 
 #include "event.h"
 #include "read_queue.h"
+#include "record.h"
 #include "registration.h"
+#include "ring.h"
 
 /* Most records passed over in one go as their key is busy. */
 #define EVQ_PASS_MAX 64
+
+/* How much is copied into a ring in one go, bytes; but for the last record. */
+#define EVQ_PUMP_MAX 65536
 
 static struct kmem_cache *evq_slot_cache;
 /* Nobody can choose keys such that they collide. */
@@ -827,6 +832,26 @@ static void evq_slot_fill(struct evq_slot *slot, struct evq_event *event,
 	list_add_tail(&slot->of_registration, &registration->records);
 }
 
+/* A record goes into the ring, ahead of which nothing waits: false if there is no room. */
+static bool evq_read_queue_publish(struct evq_read_queue *queue, struct evq_event *event,
+				   struct evq_registration *registration)
+{
+	const struct evq_settlement settlement = {
+		.subscription	= queue->limits.number,
+		.registration	= registration->place.registration,
+	};
+	u32 generation;
+
+	if (!evq_ring_put_event(queue->ring, event, registration->cookie,
+				settlement.registration, 0))
+		return false;
+	queue->matched++;
+	queue->delivered++;
+	generation = evq_event_open(event, settlement.subscription, settlement.registration);
+	evq_event_settle(event, generation, &settlement);
+	return true;
+}
+
 /**
  * evq_read_queue_push() - a registration matched an event
  * @queue: the queue; locked
@@ -854,6 +879,9 @@ enum evq_push evq_read_queue_push(struct evq_read_queue *queue, struct evq_event
 		evq_read_queue_refuse(queue, event, registration, EVQ_LOST_DISCONNECTED);
 		return EVQ_PUSH_DONE;
 	}
+	if (queue->ring && !evq_read_queue_is_behind(queue) &&
+	    evq_read_queue_publish(queue, event, registration))
+		return EVQ_PUSH_DONE;
 	slot = evq_coalesce_find(queue, registration->place.registration, event->key);
 	if (slot)
 		evq_read_queue_lose(queue, slot, EVQ_LOST_COALESCED, garbage);
@@ -990,7 +1018,7 @@ unsigned int evq_read_queue_relieve(struct evq_read_queue *queue, u64 bytes,
 size_t evq_slot_size(const struct evq_slot *slot)
 {
 	if (slot->event)
-		return ALIGN(sizeof(struct evq_event_record) + slot->event->data_len, 8);
+		return evq_record_size(slot->event->data_len);
 	return sizeof(struct evq_gap_record) *
 		(evq_gap_has_scope(&slot->gap, EVQ_SCOPE_SUBSCRIPTION) +
 		 evq_gap_has_scope(&slot->gap, EVQ_SCOPE_QUEUE));
@@ -1155,7 +1183,8 @@ static void evq_read_queue_hand(struct evq_read_queue *queue, struct evq_slot *s
  * @hand: empty list
  * @room: bytes that the reader has room for
  *
- * Return: the number of slots taken; 0 if there is nothing to take; -EMSGSIZE if
+ * Return: the number of slots taken; 0 if there is nothing to take; -EBUSY if all goes to a
+ *	ring; -EMSGSIZE if
  *	the first does not fit; -ENOBUFS if the queue needs one more slot before
  *	the next gap can be taken; -EAGAIN to unlock and call again. Each slot is
  *	to be consumed or put back.
@@ -1170,6 +1199,8 @@ int evq_read_queue_take(struct evq_read_queue *queue, struct evq_reader *reader,
 
 	lockdep_assert_held(&queue->lock);
 
+	if (queue->has_ring)
+		return -EBUSY;
 	while (n < EVQ_HAND_MAX && !evq_read_queue_hands_full(queue)) {
 		slot = evq_read_queue_seek(queue, reader, &passed);
 		if (IS_ERR(slot))
@@ -1367,6 +1398,69 @@ static void evq_read_queue_drop(struct evq_read_queue *queue, struct evq_slot *s
 		queue->nr_gaps--;
 	}
 	evq_read_queue_add_slot(queue, slot);
+}
+
+/**
+ * evq_read_queue_is_behind() - whether there is anything that comes before a new record
+ * @queue: the queue; locked
+ */
+bool evq_read_queue_is_behind(const struct evq_read_queue *queue)
+{
+	return queue->queued || queue->nr_gaps || queue->replaying;
+}
+
+static bool evq_read_queue_pump_slot(struct evq_read_queue *queue, const struct evq_slot *slot,
+				     size_t size)
+{
+	if (slot->event)
+		return evq_ring_put_event(queue->ring, slot->event, slot->cookie,
+					  slot->registration,
+					  slot->replayed ? EVQ_RECORD_REPLAYED : 0);
+	return evq_ring_put_gap(queue->ring, &slot->gap, size);
+}
+
+/**
+ * evq_read_queue_pump() - move what is queued to the ring, as far as there is room
+ * @queue: the queue; locked; has a ring
+ * @garbage: for the events
+ *
+ * Return: whether there may be more that can be moved: unlock, then call again.
+ */
+bool evq_read_queue_pump(struct evq_read_queue *queue, struct list_head *garbage)
+{
+	struct evq_slot *slot;
+	size_t size, moved;
+	unsigned int n;
+
+	lockdep_assert_held(&queue->lock);
+
+	for (n = 0, moved = 0; n < EVQ_HAND_MAX && moved < EVQ_PUMP_MAX; n++) {
+		/* Nobody holds anything, so no key is busy, and this comes to all. */
+		slot = evq_read_queue_next(queue, NULL);
+		if (!slot)
+			return false;
+		size = evq_slot_size(slot);
+		if (size > queue->ring->size) {
+			/* It becomes a gap, which is the next. */
+			evq_read_queue_lose(queue, slot, EVQ_LOST_OVERFLOW, garbage);
+			continue;
+		}
+		if (!evq_read_queue_pump_slot(queue, slot, size))
+			return false;
+		moved += size;
+		evq_read_queue_remove(queue, slot);
+		if (slot->event) {
+			evq_slot_settle(queue, slot, 0, false, NULL);
+			evq_read_queue_uncount(queue, slot);
+			queue->bytes -= slot->event->data_len;
+			queue->delivered++;
+			evq_event_put(slot->event, garbage);
+		} else {
+			queue->nr_gaps--;
+		}
+		evq_read_queue_add_slot(queue, slot);
+	}
+	return true;
 }
 
 /**

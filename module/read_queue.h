@@ -43,6 +43,9 @@
  * What waits with a busy key is of interest to one reader only. He is noted in
  * the queue, for the caller to wake; nobody else is woken for it.
  *
+ * With a ring, records go past all that, into the ring, where they are delivered. What has no room
+ * there is queued as ever, and the pump moves it to the ring. So readers have no part.
+ *
  * Nothing here sleeps or frees; events that lost their last reference go to the
  * caller's list of garbage.
  */
@@ -60,6 +63,7 @@
 
 struct evq_event;
 struct evq_registration;
+struct evq_ring;
 struct evq_slot;
 struct pid;
 
@@ -242,6 +246,8 @@ struct evq_read_limits {
  * @table_bits: width of these tables
  * @replaying: a replay is not over: @slots have to wait
  * @disconnected: it gets nothing more
+ * @has_ring: it has a ring, or is about to: nothing can be taken
+ * @ring: the ring; NULL: none, or none yet, or no more
  * @nr_gaps: gaps in @slots, @staged and @returned
  * @nr_staged: records in @staged; they do not count for the bound
  * @staged_bytes: their payload bytes; likewise
@@ -276,6 +282,8 @@ struct evq_read_queue {
 	unsigned int		table_bits;
 	bool			replaying;
 	bool			disconnected;
+	bool			has_ring;
+	struct evq_ring		*ring;
 	u32			nr_gaps;
 	u32			nr_staged;
 	u64			staged_bytes;
@@ -347,6 +355,8 @@ void evq_read_queue_put_back(struct evq_read_queue *queue, struct evq_slot *slot
 			     struct list_head *garbage);
 int evq_read_queue_ack(struct evq_read_queue *queue, const struct evq_ack *ack, struct pid *pid,
 		       struct list_head *garbage);
+bool evq_read_queue_pump(struct evq_read_queue *queue, struct list_head *garbage);
+bool evq_read_queue_is_behind(const struct evq_read_queue *queue);
 bool evq_read_queue_clear(struct evq_read_queue *queue, struct list_head *garbage);
 
 size_t evq_slot_size(const struct evq_slot *slot);

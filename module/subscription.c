@@ -11,6 +11,7 @@
 #include "event.h"
 #include "queue.h"
 #include "replay.h"
+#include "ring.h"
 #include "subscription.h"
 #include "user.h"
 
@@ -166,6 +167,7 @@ static void evq_subscription_drop(struct evq_subscription *subscription,
 static void evq_subscription_close(struct evq_subscription *subscription)
 {
 	struct evq_read_queue *records = &subscription->records;
+	struct evq_ring *ring;
 	struct evq_registration *registration;
 	unsigned long number;
 	LIST_HEAD(garbage);
@@ -176,6 +178,8 @@ static void evq_subscription_close(struct evq_subscription *subscription)
 	/* From here on no delivery comes in, and nobody else touches the slots. */
 	spin_lock(&records->lock);
 	subscription->closed = true;
+	ring = records->ring;
+	records->ring = NULL;
 	spin_unlock(&records->lock);
 	evq_delay_point();
 	evq_subscription_open_gate(subscription);
@@ -192,6 +196,10 @@ static void evq_subscription_close(struct evq_subscription *subscription)
 	}
 	xa_destroy(&subscription->registrations);
 	evq_read_queue_destroy(records);
+	if (ring) {
+		evq_user_uncharge(subscription->user, EVQ_QUOTA_RING_BYTES, ring->size);
+		evq_ring_destroy(ring);
+	}
 	evq_user_uncharge(subscription->user, EVQ_QUOTA_SUBSCRIPTIONS, 1);
 	evq_user_put(subscription->user);
 	evq_subscription_put(subscription);
@@ -203,14 +211,23 @@ static void evq_subscription_close(struct evq_subscription *subscription)
  * @reader: the reader
  *
  * Context: process; may sleep.
+ * Return: 0, or -EOPNOTSUPP if it has a ring.
  */
-void evq_subscription_add_reader(struct evq_subscription *subscription,
-				 struct evq_reader *reader)
+int evq_subscription_add_reader(struct evq_subscription *subscription,
+				struct evq_reader *reader)
 {
+	struct evq_read_queue *records = &subscription->records;
+	bool has_ring;
+
 	evq_reader_init(reader);
 	mutex_lock(&subscription->registering);
-	WRITE_ONCE(subscription->nr_readers, subscription->nr_readers + 1);
+	spin_lock(&records->lock);
+	has_ring = records->has_ring;
+	spin_unlock(&records->lock);
+	if (!has_ring)
+		WRITE_ONCE(subscription->nr_readers, subscription->nr_readers + 1);
 	mutex_unlock(&subscription->registering);
+	return has_ring ? -EOPNOTSUPP : 0;
 }
 
 /* The registration of a record in hand, if it was not removed. */
@@ -284,6 +301,59 @@ void evq_subscription_remove_reader(struct evq_subscription *subscription,
 
 static bool evq_subscription_add_slot(struct evq_subscription *subscription, gfp_t gfp);
 
+/*
+ * With a ring: publish what there is room for, and say what is left. Return whether there may be
+ * more to be published.
+ */
+static bool evq_subscription_publish(struct evq_subscription *subscription,
+				     struct list_head *garbage)
+{
+	struct evq_read_queue *records = &subscription->records;
+	u64 queued = records->queued;
+	bool more = false;
+	u32 state = 0;
+
+	lockdep_assert_held(&records->lock);
+
+	if (evq_read_queue_is_behind(records))
+		more = evq_read_queue_pump(records, garbage);
+	if (records->queued != queued)
+		evq_subscription_open_gate(subscription);
+	if (subscription->ended)
+		state |= EVQ_RING_ENDED;
+	if (records->disconnected)
+		state |= EVQ_RING_DISCONNECTED;
+	evq_ring_tell(records->ring, evq_read_queue_is_behind(records), state);
+	return more;
+}
+
+/* Something has changed: with a ring, publish it, and wake who waits and is armed. */
+static bool evq_subscription_update_ring(struct evq_subscription *subscription)
+{
+	struct evq_read_queue *records = &subscription->records;
+	bool has_ring, armed = false;
+	LIST_HEAD(garbage);
+
+	spin_lock(&records->lock);
+	has_ring = records->ring;
+	if (has_ring) {
+		evq_subscription_publish(subscription, &garbage);
+		armed = evq_ring_disarm(records->ring);
+	}
+	spin_unlock(&records->lock);
+	evq_events_free(&garbage);
+	if (armed)
+		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
+	return has_ring;
+}
+
+/* Something has changed that concerns all who wait. */
+static void evq_subscription_wake_all(struct evq_subscription *subscription)
+{
+	if (!evq_subscription_update_ring(subscription))
+		wake_up_interruptible_all(&subscription->wait);
+}
+
 /* Wake the readers who have got what only they can take. */
 static void evq_subscription_wake_owners(struct evq_subscription *subscription)
 {
@@ -307,6 +377,8 @@ static void evq_subscription_wake_owners(struct evq_subscription *subscription)
 /* There may be something to read. */
 static void evq_subscription_wake(struct evq_subscription *subscription)
 {
+	if (evq_subscription_update_ring(subscription))
+		return;
 	wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
 	evq_subscription_wake_owners(subscription);
 }
@@ -567,7 +639,7 @@ int evq_subscription_unregister(struct evq_subscription *subscription, u32 numbe
 	evq_subscription_drop(subscription, registration);
 	evq_subscription_open_gate(subscription);
 	/* There may be a gap now, or the end, or what waited for the replay. */
-	wake_up_interruptible_all(&subscription->wait);
+	evq_subscription_wake_all(subscription);
 	return 0;
 }
 
@@ -602,10 +674,15 @@ static void evq_subscription_wake_later(struct evq_subscription *subscription,
 	lockdep_assert_held(&subscription->records.lock);
 
 	/* Whichever dispatcher has it in its list wakes for all. */
-	if (subscription->woken ||
-	    (!evq_subscription_ripe(subscription, NULL) &&
-	     list_empty(&subscription->records.waking)))
+	if (subscription->woken)
 		return;
+	if (subscription->records.ring) {
+		if (!evq_ring_is_armed(subscription->records.ring))
+			return;
+	} else if (!evq_subscription_ripe(subscription, NULL) &&
+		   list_empty(&subscription->records.waking)) {
+		return;
+	}
 	subscription->woken = true;
 	refcount_inc(&subscription->refs);
 	list_add_tail(&subscription->waking, &wakeups->subscriptions);
@@ -663,6 +740,9 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 	spin_lock(&records->lock);
 	if (!subscription->closed)
 		evq_subscription_tell(subscription, &subscription->queue->lanes[event->lane]);
+	/* What the program has made room for, what is queued has first. */
+	if (records->ring)
+		evq_subscription_publish(subscription, garbage);
 	while (i < n && !subscription->closed) {
 		if (found[i]->removed) {
 			i++;
@@ -685,7 +765,8 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 			break;
 		}
 		if (pushed == EVQ_PUSH_DONE) {
-			evq_subscription_wake_later(subscription, wakeups);
+			if (!records->ring)
+				evq_subscription_wake_later(subscription, wakeups);
 			nomem = false;
 			i++;
 			continue;
@@ -693,6 +774,10 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 		spin_unlock(&records->lock);
 		nomem = !evq_subscription_add_slot(subscription, GFP_NOWAIT | __GFP_NOWARN);
 		spin_lock(&records->lock);
+	}
+	if (records->ring) {
+		evq_subscription_publish(subscription, garbage);
+		evq_subscription_wake_later(subscription, wakeups);
 	}
 	if (subscription->closed)
 		i = n;
@@ -740,7 +825,7 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 		spin_unlock(&records->lock);
 		/* Other lanes may wait for the same one. */
 		evq_subscription_open_gate(subscription);
-		wake_up_interruptible_all(&subscription->wait);
+		evq_subscription_wake_all(subscription);
 	}
 	evq_subscription_put(subscription);
 	gate->subscription = NULL;
@@ -780,7 +865,8 @@ bool evq_wakeups_issue_one(struct evq_wakeups *wakeups)
 	/* A delivery after this wants a wake-up of its own. */
 	spin_lock(&subscription->records.lock);
 	subscription->woken = false;
-	ripe = evq_subscription_ripe(subscription, NULL);
+	ripe = subscription->records.ring ? evq_ring_disarm(subscription->records.ring) :
+					    evq_subscription_ripe(subscription, NULL);
 	spin_unlock(&subscription->records.lock);
 	evq_delay_point_atomic();
 	/* The barrier in here pairs with that of a reader or poller who enters the list. */
@@ -822,7 +908,7 @@ void evq_subscription_end(struct evq_subscription *subscription, struct evq_lane
 		subscription->ended = true;
 	spin_unlock(&records->lock);
 	evq_delay_point();
-	wake_up_interruptible_all(&subscription->wait);
+	evq_subscription_wake_all(subscription);
 }
 
 /**
@@ -834,6 +920,7 @@ void evq_subscription_resume(struct evq_subscription *subscription)
 	spin_lock(&subscription->records.lock);
 	subscription->ended = false;
 	spin_unlock(&subscription->records.lock);
+	evq_subscription_update_ring(subscription);
 }
 
 /**
@@ -899,8 +986,8 @@ static int evq_subscription_is_over(struct evq_subscription *subscription,
  *	1: there will be none; -ENOTCONN: nor ever again
  *
  * Context: process; may sleep, though not for something to read.
- * Return: how many slots; 0 if there are none now; -EMSGSIZE if @room is too
- *	small for the first; -ENOMEM. The caller owes evq_subscription_settle().
+ * Return: how many slots; 0 if there are none now; -EBUSY if there is a ring; -EMSGSIZE if
+ *	@room is too small for the first; -ENOMEM. The caller owes evq_subscription_settle().
  */
 int evq_subscription_take(struct evq_subscription *subscription, struct evq_reader *reader,
 			  struct list_head *hand, size_t room, int *over)
@@ -1052,6 +1139,183 @@ int evq_subscription_ack(struct evq_subscription *subscription, const struct evq
 }
 
 /**
+ * evq_subscription_reserve_ring() - a subscription is about to get a ring
+ * @subscription: the subscription
+ * @size: how large; charged to who pays for the subscription
+ *
+ * From here on nobody reads.
+ *
+ * Context: process; may sleep.
+ * Return: 0; -EOPNOTSUPP if it cannot have one; -EBUSY if it has one, or is being read; or
+ *	-EDQUOT.
+ */
+int evq_subscription_reserve_ring(struct evq_subscription *subscription, u32 size)
+{
+	struct evq_read_queue *records = &subscription->records;
+	int ret;
+
+	ret = evq_user_charge(subscription->user, EVQ_QUOTA_RING_BYTES, size);
+	if (ret)
+		return ret;
+	mutex_lock(&subscription->registering);
+	spin_lock(&records->lock);
+	if (records->limits.flags & (EVQ_SUBSCRIBE_ACK | EVQ_SUBSCRIBE_KEY_EXCLUSIVE) ||
+	    records->limits.wake_records > 1 || subscription->nr_readers > 1)
+		ret = -EOPNOTSUPP;
+	else if (records->has_ring || records->slots_in_hand)
+		ret = -EBUSY;
+	else
+		records->has_ring = true;
+	spin_unlock(&records->lock);
+	mutex_unlock(&subscription->registering);
+	if (ret)
+		evq_user_uncharge(subscription->user, EVQ_QUOTA_RING_BYTES, size);
+	return ret;
+}
+
+/**
+ * evq_subscription_unreserve_ring() - undo evq_subscription_reserve_ring()
+ * @subscription: the subscription
+ * @size: how large it would have been
+ *
+ * Context: process; may sleep.
+ */
+void evq_subscription_unreserve_ring(struct evq_subscription *subscription, u32 size)
+{
+	spin_lock(&subscription->records.lock);
+	subscription->records.has_ring = false;
+	spin_unlock(&subscription->records.lock);
+	evq_user_uncharge(subscription->user, EVQ_QUOTA_RING_BYTES, size);
+}
+
+/**
+ * evq_subscription_attach_ring() - from now on publish in a ring
+ * @subscription: the subscription, for which it was reserved; it frees the ring in the end
+ * @ring: the ring
+ *
+ * Context: process; may sleep.
+ */
+void evq_subscription_attach_ring(struct evq_subscription *subscription, struct evq_ring *ring)
+{
+	spin_lock(&subscription->records.lock);
+	subscription->records.ring = ring;
+	spin_unlock(&subscription->records.lock);
+	evq_delay_point();
+	/* Where there is no memory for a replay now, the next kick will try again. */
+	evq_subscription_kick(subscription);
+	/* A read that waits is not to wait any more. */
+	wake_up_interruptible_all(&subscription->wait);
+}
+
+/**
+ * evq_subscription_ring() - the ring of a subscription
+ * @subscription: the subscription, which the caller keeps from being closed
+ *
+ * Return: the ring or NULL.
+ */
+struct evq_ring *evq_subscription_ring(struct evq_subscription *subscription)
+{
+	struct evq_ring *ring;
+
+	spin_lock(&subscription->records.lock);
+	ring = subscription->records.ring;
+	spin_unlock(&subscription->records.lock);
+	return ring;
+}
+
+/**
+ * evq_subscription_kick() - move to the ring what there is room for
+ * @subscription: the subscription
+ *
+ * Context: process; may sleep.
+ * Return: 0; -ENXIO if there is no ring; or -ENOMEM if a replay cannot go on.
+ */
+int evq_subscription_kick(struct evq_subscription *subscription)
+{
+	struct evq_read_queue *records = &subscription->records;
+	bool has_ring, few, more, replay, moved = false;
+	LIST_HEAD(garbage);
+	u64 delivered;
+	int ret = 0;
+
+	do {
+		spin_lock(&records->lock);
+		has_ring = records->ring;
+		delivered = records->delivered;
+		more = has_ring && evq_subscription_publish(subscription, &garbage);
+		few = has_ring && records->nr_free < EVQ_SLOTS_LOW;
+		moved |= records->delivered != delivered;
+		replay = has_ring && !more && records->replaying && list_empty(&records->staged);
+		spin_unlock(&records->lock);
+		evq_delay_point();
+		evq_events_free(&garbage);
+		if (!has_ring)
+			return -ENXIO;
+		if (replay) {
+			mutex_lock(&subscription->replaying);
+			ret = evq_subscription_replay(subscription);
+			mutex_unlock(&subscription->replaying);
+		}
+		cond_resched();
+		/* However fast the producer. */
+	} while ((more || replay) && !ret && !signal_pending(current));
+	/* As a reader does who waits. */
+	while (few && evq_subscription_add_slot(subscription, EVQ_GFP_MAY_FAIL)) {
+		spin_lock(&records->lock);
+		few = records->nr_free < EVQ_SLOTS_LOW;
+		spin_unlock(&records->lock);
+	}
+	/* What is left comes with the next one. */
+	return moved ? 0 : ret;
+}
+
+/**
+ * evq_subscription_may_wait() - whether a read that finds nothing is to wait on
+ * @subscription: the subscription
+ * @reader: the reader
+ */
+bool evq_subscription_may_wait(struct evq_subscription *subscription, struct evq_reader *reader)
+{
+	bool has_ring;
+
+	spin_lock(&subscription->records.lock);
+	has_ring = subscription->records.has_ring;
+	spin_unlock(&subscription->records.lock);
+	return !has_ring && !evq_subscription_poll(subscription, reader);
+}
+
+/*
+ * With a ring: what a program can expect that finds it in it, or by a kick. If it is nothing, who
+ * polls may sleep, and the next record wakes him.
+ */
+static bool evq_subscription_poll_ring(struct evq_subscription *subscription, __poll_t *events)
+{
+	struct evq_read_queue *records = &subscription->records;
+	struct evq_ring *ring;
+	LIST_HEAD(garbage);
+	bool drained;
+
+	spin_lock(&records->lock);
+	ring = records->ring;
+	if (ring) {
+		evq_subscription_publish(subscription, &garbage);
+		drained = evq_ring_is_empty(ring) && !evq_read_queue_is_behind(records);
+		*events = 0;
+		if (!drained)
+			*events = EPOLLIN | EPOLLRDNORM;
+		else if (subscription->ended || records->disconnected)
+			*events = EPOLLHUP | EPOLLRDHUP;
+		if (drained && records->disconnected)
+			*events |= EPOLLERR | EPOLLIN | EPOLLRDNORM;
+		if (!*events)
+			ring->waking = true;
+	}
+	spin_unlock(&records->lock);
+	evq_events_free(&garbage);
+	return ring;
+}
+
+/**
  * evq_subscription_poll() - what a reader can expect
  * @subscription: the subscription
  * @reader: the reader
@@ -1065,6 +1329,8 @@ __poll_t evq_subscription_poll(struct evq_subscription *subscription, struct evq
 	__poll_t events = 0;
 	int over, ripe;
 
+	if (evq_subscription_poll_ring(subscription, &events))
+		return events;
 	do {
 		spin_lock(&records->lock);
 		over = evq_subscription_is_over(subscription, reader);

@@ -15,7 +15,10 @@
  * Locks: see queue.h. Neither the index's lock nor a lane's is held with that
  * of the read queue. Closing needs no @registering, as no call is under way then.
  *
- * It knows nothing of files or user memory.
+ * With a ring there is one reader, who does not read: whoever changes what is queued pumps, and
+ * says in the ring what is left.
+ *
+ * It knows nothing of files or user memory, but for what is in a ring.
  */
 #ifndef EVQ_SUBSCRIPTION_H
 #define EVQ_SUBSCRIPTION_H
@@ -33,6 +36,7 @@
 struct evq_cover;
 struct evq_lane;
 struct evq_queue;
+struct evq_ring;
 struct evq_user;
 struct mem_cgroup;
 
@@ -127,8 +131,8 @@ struct evq_subscription {
 struct evq_subscription *evq_subscription_create(struct evq_queue *queue,
 						 const struct evq_read_limits *limits);
 void evq_subscription_added(struct evq_subscription *subscription, u64 number, bool ended);
-void evq_subscription_add_reader(struct evq_subscription *subscription,
-				 struct evq_reader *reader);
+int evq_subscription_add_reader(struct evq_subscription *subscription,
+				struct evq_reader *reader);
 void evq_subscription_remove_reader(struct evq_subscription *subscription,
 				    struct evq_reader *reader);
 
@@ -164,12 +168,19 @@ u64 evq_subscription_droppable(struct evq_subscription *subscription);
 bool evq_subscription_relieve(struct evq_subscription *subscription, u64 bytes,
 			      struct list_head *garbage);
 
+int evq_subscription_reserve_ring(struct evq_subscription *subscription, u32 size);
+void evq_subscription_unreserve_ring(struct evq_subscription *subscription, u32 size);
+void evq_subscription_attach_ring(struct evq_subscription *subscription, struct evq_ring *ring);
+struct evq_ring *evq_subscription_ring(struct evq_subscription *subscription);
+int evq_subscription_kick(struct evq_subscription *subscription);
+
 int evq_subscription_take(struct evq_subscription *subscription, struct evq_reader *reader,
 			  struct list_head *hand, size_t room, int *over);
 void evq_subscription_settle(struct evq_subscription *subscription, struct list_head *read,
 			     struct list_head *unread);
 int evq_subscription_ack(struct evq_subscription *subscription, const struct evq_ack *acks,
 			 unsigned int n, unsigned int *taken);
+bool evq_subscription_may_wait(struct evq_subscription *subscription, struct evq_reader *reader);
 __poll_t evq_subscription_poll(struct evq_subscription *subscription, struct evq_reader *reader);
 void evq_subscription_pass_on(struct evq_subscription *subscription, struct evq_reader *reader);
 void evq_subscription_fill_info(struct evq_subscription *subscription,

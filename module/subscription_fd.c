@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
-#include <linux/pid.h>
+#include <linux/err.h>
+#include <linux/log2.h>
+#include <linux/pid_namespace.h>
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/uidgid.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
 #include <linux/wait.h>
@@ -19,6 +20,8 @@
 #include "ioctl.h"
 #include "lane.h"
 #include "queue.h"
+#include "record.h"
+#include "ring.h"
 #include "subscription.h"
 #include "subscription_fd.h"
 
@@ -44,31 +47,22 @@ static struct evq_subscription *evq_call_subscription(struct evq_call *call)
 
 static bool evq_copy_event(const struct evq_slot *slot, struct iov_iter *to)
 {
-	const struct evq_event *event = slot->event;
-	struct evq_event_record record = {
-		.head.size	= evq_slot_size(slot),
-		.head.kind	= EVQ_RECORD_EVENT,
-		.head.flags	= (slot->replayed ? EVQ_RECORD_REPLAYED : 0) |
-				  (slot->attempts > 1 ? EVQ_RECORD_REDELIVERED : 0),
-		.cookie		= slot->cookie,
-		.seq		= event->seq,
-		.id		= event->id,
-		.key		= event->key,
-		.time_ns	= event->time_ns,
-		.type		= event->type,
-		.lane		= event->lane,
-		.registration	= slot->registration,
-		.priority	= event->priority,
-		.pid		= pid_vnr(event->pid),
-		.uid		= from_kuid_munged(current_user_ns(), event->uid),
-		.gid		= from_kgid_munged(current_user_ns(), event->gid),
-		.data_off	= sizeof(record),
-		.data_len	= event->data_len,
-		.attempt	= slot->attempts,
-		.delivery	= evq_slot_delivery(slot),
+	const struct evq_viewer viewer = {
+		.pids	= task_active_pid_ns(current),
+		.users	= current_user_ns(),
 	};
-	size_t padding = record.head.size - sizeof(record) - event->data_len;
+	const struct evq_event *event = slot->event;
+	struct evq_event_record record;
+	size_t padding;
 
+	evq_record_fill(&record, event, &viewer);
+	record.head.flags = (slot->replayed ? EVQ_RECORD_REPLAYED : 0) |
+			    (slot->attempts > 1 ? EVQ_RECORD_REDELIVERED : 0);
+	record.cookie = slot->cookie;
+	record.registration = slot->registration;
+	record.attempt = slot->attempts;
+	record.delivery = evq_slot_delivery(slot);
+	padding = record.head.size - sizeof(record) - event->data_len;
 	return copy_to_iter(&record, sizeof(record), to) == sizeof(record) &&
 	       copy_to_iter(event->data, event->data_len, to) == event->data_len &&
 	       iov_iter_zero(padding, to) == padding;
@@ -76,21 +70,10 @@ static bool evq_copy_event(const struct evq_slot *slot, struct iov_iter *to)
 
 static bool evq_copy_gap(const struct evq_gap *gap, enum evq_scope scope, struct iov_iter *to)
 {
-	struct evq_gap_record record = {
-		.head.size	= sizeof(record),
-		.head.kind	= EVQ_RECORD_GAP,
-		.first_seq	= gap->first[scope],
-		.last_seq	= gap->last[scope],
-		.scope		= scope,
-		.lane		= gap->lane[scope],
-	};
-	enum evq_lost cause;
+	struct evq_gap_record record;
 
-	if (!evq_gap_has_scope(gap, scope))
+	if (!evq_record_fill_gap(&record, gap, scope))
 		return true;
-	for (cause = 0; cause < EVQ_NR_CAUSES; cause++)
-		if (evq_cause_scope(cause) == scope)
-			record.lost[cause] = gap->lost[cause];
 	return copy_to_iter(&record, sizeof(record), to) == sizeof(record);
 }
 
@@ -159,7 +142,7 @@ static int evq_read_wait(struct evq_subscription_file *file)
 	for (;;) {
 		/* With both entered: a wake-up of either from here on ends the sleep. */
 		set_current_state(TASK_INTERRUPTIBLE);
-		if (evq_subscription_poll(subscription, &file->reader))
+		if (!evq_subscription_may_wait(subscription, &file->reader))
 			break;
 		if (signal_pending(current)) {
 			ret = -ERESTARTSYS;
@@ -171,7 +154,7 @@ static int evq_read_wait(struct evq_subscription_file *file)
 	remove_wait_queue(&file->reader.wait, &own);
 	remove_wait_queue(&subscription->wait, &any);
 	/* Since the look it may have been this one who was chosen to be woken. */
-	if (ret && evq_subscription_poll(subscription, &file->reader))
+	if (ret && !evq_subscription_may_wait(subscription, &file->reader))
 		ret = 0;
 	return ret;
 }
@@ -369,6 +352,59 @@ static int evq_ioctl_ack(struct evq_call *call)
 	return arg->nr_taken ? evq_call_answer(call) : ret;
 }
 
+static int evq_ioctl_ring(struct evq_call *call)
+{
+	struct evq_subscription *subscription = evq_call_subscription(call);
+	struct evq_ring_create *arg = &call->arg.ring_create;
+	struct evq_ring *ring;
+	u32 size;
+	int ret;
+
+	if (arg->flags || arg->reserved)
+		return -EINVAL;
+	size = arg->size ?: EVQ_RING_DEFAULT;
+	if (!is_power_of_2(size) || size > EVQ_RING_MAX)
+		return -EINVAL;
+	size = max_t(u32, size, PAGE_SIZE);
+	ret = evq_subscription_reserve_ring(subscription, size);
+	if (ret)
+		return ret;
+	evq_delay_point();
+	ring = evq_ring_create(size);
+	ret = PTR_ERR_OR_ZERO(ring);
+	if (ret)
+		goto unreserve;
+	evq_ring_fill_create(ring, arg);
+	ret = evq_call_answer(call);
+	if (ret)
+		goto destroy;
+	evq_subscription_attach_ring(subscription, ring);
+	return 0;
+
+destroy:
+	evq_ring_destroy(ring);
+unreserve:
+	evq_subscription_unreserve_ring(subscription, size);
+	return ret;
+}
+
+static int evq_ioctl_ring_kick(struct evq_call *call)
+{
+	const struct evq_ring_kick *arg = &call->arg.ring_kick;
+
+	if (arg->flags || arg->reserved)
+		return -EINVAL;
+	return evq_subscription_kick(evq_call_subscription(call));
+}
+
+static int evq_subscription_fd_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct evq_subscription_file *data = file->private_data;
+	struct evq_ring *ring = evq_subscription_ring(data->subscription);
+
+	return ring ? evq_ring_mmap(ring, vma) : -ENODEV;
+}
+
 static const struct evq_ioctl evq_subscription_ioctls[] = {
 	EVQ_IOCTL(EVQ_IOC_REGISTER, struct evq_register, first_seqs_ptr, evq_ioctl_register),
 	EVQ_IOCTL(EVQ_IOC_UNREGISTER, struct evq_unregister, flags, evq_ioctl_unregister),
@@ -376,6 +412,8 @@ static const struct evq_ioctl evq_subscription_ioctls[] = {
 		  evq_ioctl_subscription_info),
 	EVQ_IOCTL(EVQ_IOC_ACK, struct evq_ack_many, nr_taken, evq_ioctl_ack),
 	EVQ_IOCTL(EVQ_IOC_READER, struct evq_reader_create, out_fd, evq_ioctl_reader),
+	EVQ_IOCTL(EVQ_IOC_RING, struct evq_ring_create, reserved, evq_ioctl_ring),
+	EVQ_IOCTL(EVQ_IOC_RING_KICK, struct evq_ring_kick, reserved, evq_ioctl_ring_kick),
 	EVQ_IOCTL(EVQ_IOC_FEATURES, struct evq_features, reserved, evq_ioctl_features),
 };
 
@@ -415,6 +453,7 @@ static const struct file_operations evq_subscription_fops = {
 	.release	= evq_subscription_fd_release,
 	.read_iter	= evq_subscription_fd_read,
 	.poll		= evq_subscription_fd_poll,
+	.mmap		= evq_subscription_fd_mmap,
 	.unlocked_ioctl	= evq_subscription_fd_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.llseek		= no_llseek,
@@ -433,27 +472,30 @@ struct file *evq_subscription_file(struct evq_subscription *subscription)
 	struct evq_subscription_file *data;
 	struct evq_reader stand_in;
 	struct file *file;
+	int ret;
 
 	data = kzalloc(sizeof(*data), GFP_KERNEL_ACCOUNT);
 	if (!data) {
-		file = ERR_PTR(-ENOMEM);
-		goto remove;
+		/* Nothing happens to one that has another reader. */
+		if (!evq_subscription_add_reader(subscription, &stand_in))
+			evq_subscription_remove_reader(subscription, &stand_in);
+		return ERR_PTR(-ENOMEM);
 	}
 	data->subscription = subscription;
-	file = anon_inode_getfile("[evq-subscription]", &evq_subscription_fops, data, O_RDONLY);
-	if (IS_ERR(file))
-		goto free;
-	evq_subscription_add_reader(subscription, &data->reader);
+	ret = evq_subscription_add_reader(subscription, &data->reader);
+	if (ret) {
+		kfree(data);
+		return ERR_PTR(ret);
+	}
+	/* To be written is what a program has of its ring; there is no write(). */
+	file = anon_inode_getfile("[evq-subscription]", &evq_subscription_fops, data, O_RDWR);
+	if (IS_ERR(file)) {
+		evq_subscription_remove_reader(subscription, &data->reader);
+		kfree_rcu(data, rcu);
+		return file;
+	}
 	stream_open(file_inode(file), file);
 	/* Reads honour IOCB_NOWAIT. */
 	file->f_mode |= FMODE_NOWAIT;
-	return file;
-
-free:
-	kfree(data);
-remove:
-	/* Nothing happens to one that has another reader. */
-	evq_subscription_add_reader(subscription, &stand_in);
-	evq_subscription_remove_reader(subscription, &stand_in);
 	return file;
 }

@@ -16,6 +16,7 @@ unsigned long evq_user_limits[EVQ_NR_QUOTAS] = {
 	[EVQ_QUOTA_SUBSCRIPTIONS]	= 16384,
 	[EVQ_QUOTA_REGISTRATIONS]	= 1UL << 17,
 	[EVQ_QUOTA_RECEIPTS]		= 1UL << 17,
+	[EVQ_QUOTA_RING_BYTES]		= 64UL << 20,
 };
 
 /* Most payload bytes that may wait, all users and queues together; a module parameter. */

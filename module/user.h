@@ -31,6 +31,7 @@ struct evq_queue;
  * @EVQ_QUOTA_REGISTRATIONS: registrations; also what bounds the fan-out of one
  *	event to one user
  * @EVQ_QUOTA_RECEIPTS: capacity of receipts fds
+ * @EVQ_QUOTA_RING_BYTES: sizes of rings
  * @EVQ_NR_QUOTAS: how many kinds there are
  */
 enum evq_quota {
@@ -40,6 +41,7 @@ enum evq_quota {
 	EVQ_QUOTA_SUBSCRIPTIONS,
 	EVQ_QUOTA_REGISTRATIONS,
 	EVQ_QUOTA_RECEIPTS,
+	EVQ_QUOTA_RING_BYTES,
 	EVQ_NR_QUOTAS,
 };
 

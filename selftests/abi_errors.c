@@ -25,7 +25,8 @@
 
 #define SET_ALL (EVQ_SET_HISTORY_BYTES * 2 - 1)
 
-enum kind { DEVICE_FD, QUEUE_FD, SUB_FD, RECEIPTS_FD, KINDS };
+/* Of subscriptions one with acknowledgments, and one that can have a ring */
+enum kind { DEVICE_FD, QUEUE_FD, SUB_FD, RECEIPTS_FD, PLAIN_FD, KINDS };
 
 /* What the calls are made on: nothing in it moves by itself. */
 struct world {
@@ -38,6 +39,8 @@ struct world {
 	__u32 ack;
 	/* events of the history that were not forgotten, and have a receipt */
 	__u32 forget, receipt;
+	/* whether PLAIN_FD has its ring */
+	bool ring;
 	/* a named queue, made when it is needed */
 	char name[EVQ_NAME_SIZE];
 	bool named;
@@ -53,6 +56,7 @@ static void world_make(struct world *w)
 	w->fd[QUEUE_FD] = queue;
 	w->fd[SUB_FD] = subscribe_args(queue, .flags = EVQ_SUBSCRIBE_ACK);
 	w->fd[RECEIPTS_FD] = receipts_create(queue, 0);
+	w->fd[PLAIN_FD] = subscribe_args(queue, .policy = EVQ_POLICY_DROP_NEWEST);
 	for (int i = 0; i < KINDS; i++)
 		CHECK(w->fd[i] >= 0);
 	w->registration = register_for(w->fd[SUB_FD], .match = 0);
@@ -81,6 +85,16 @@ static void world_make(struct world *w)
 	snprintf(w->name, sizeof(w->name), "abi-%d", getpid());
 }
 
+/* The same without its ring */
+static void plain_again(struct world *w)
+{
+	int sub = subscribe_args(w->fd[QUEUE_FD], .policy = EVQ_POLICY_DROP_NEWEST);
+
+	CHECK_EQ(w->fd[PLAIN_FD], dup3(sub, w->fd[PLAIN_FD], O_CLOEXEC));
+	close(sub);
+	w->ring = false;
+}
+
 static void world_end(struct world *w)
 {
 	if (w->named)
@@ -99,7 +113,7 @@ static bool node_exists(const char *name)
 struct snapshot {
 	struct evq_queue_info queue, default_queue;
 	struct evq_lane_info lane;
-	struct evq_subscription_info sub;
+	struct evq_subscription_info sub, plain;
 	struct evq_receipts_info receipts;
 	int fds;
 	bool named;
@@ -114,6 +128,7 @@ static struct snapshot snapshot(struct world *w)
 	s.default_queue = queue_info(w->fd[DEVICE_FD]);
 	s.lane = lane_info(w->fd[QUEUE_FD], 0);
 	s.sub = subscription_info(w->fd[SUB_FD]);
+	s.plain = subscription_info(w->fd[PLAIN_FD]);
 	s.receipts = receipts_info(w->fd[RECEIPTS_FD]);
 	s.fds = open_fds();
 	s.named = node_exists(w->name);
@@ -148,6 +163,8 @@ union argument {
 	struct evq_receipts_create receipts;
 	struct evq_reader_create reader;
 	struct evq_ack_many ack;
+	struct evq_ring_create ring;
+	struct evq_ring_kick kick;
 	struct evq_receipt_wait wait;
 	struct evq_receipts_info receipts_info;
 	char bytes[PAGE];
@@ -172,6 +189,8 @@ enum command {
 	RECEIPTS,
 	READER,
 	ACK,
+	RING,
+	RING_KICK,
 	RECEIPT_WAIT,
 	RECEIPTS_INFO,
 	COMMANDS
@@ -182,7 +201,7 @@ static const struct {
 	/* the kinds of fd that it works on */
 	bool on[KINDS];
 } commands[COMMANDS] = {
-	[FEATURES] = { EVQ_IOC_FEATURES, { 1, 1, 1, 1 } },
+	[FEATURES] = { EVQ_IOC_FEATURES, { 1, 1, 1, 1, 1 } },
 	[QUEUE_CREATE] = { EVQ_IOC_QUEUE_CREATE, { 1, 0, 0, 0 } },
 	[QUEUE_HANDLE] = { EVQ_IOC_QUEUE_HANDLE, { 1, 1, 0, 0 } },
 	[QUEUE_INFO] = { EVQ_IOC_QUEUE_INFO, { 1, 1, 0, 0 } },
@@ -190,16 +209,18 @@ static const struct {
 	[QUEUE_CONTROL] = { EVQ_IOC_QUEUE_CONTROL, { 1, 1, 0, 0 } },
 	[SUBMIT] = { EVQ_IOC_SUBMIT, { 1, 1, 0, 0 } },
 	[SUBSCRIBE] = { EVQ_IOC_SUBSCRIBE, { 1, 1, 0, 0 } },
-	[REGISTER] = { EVQ_IOC_REGISTER, { 0, 0, 1, 0 } },
-	[UNREGISTER] = { EVQ_IOC_UNREGISTER, { 0, 0, 1, 0 } },
-	[SUBSCRIPTION_INFO] = { EVQ_IOC_SUBSCRIPTION_INFO, { 0, 0, 1, 0 } },
+	[REGISTER] = { EVQ_IOC_REGISTER, { 0, 0, 1, 0, 1 } },
+	[UNREGISTER] = { EVQ_IOC_UNREGISTER, { 0, 0, 1, 0, 1 } },
+	[SUBSCRIPTION_INFO] = { EVQ_IOC_SUBSCRIPTION_INFO, { 0, 0, 1, 0, 1 } },
 	[QUEUE_DESTROY] = { EVQ_IOC_QUEUE_DESTROY, { 1, 0, 0, 0 } },
 	[LANE_INFO] = { EVQ_IOC_LANE_INFO, { 1, 1, 0, 0 } },
 	[EVENT_STATE] = { EVQ_IOC_EVENT_STATE, { 1, 1, 0, 0 } },
 	[FORGET] = { EVQ_IOC_FORGET, { 1, 1, 0, 0 } },
 	[RECEIPTS] = { EVQ_IOC_RECEIPTS, { 1, 1, 0, 0 } },
-	[READER] = { EVQ_IOC_READER, { 0, 0, 1, 0 } },
-	[ACK] = { EVQ_IOC_ACK, { 0, 0, 1, 0 } },
+	[READER] = { EVQ_IOC_READER, { 0, 0, 1, 0, 1 } },
+	[ACK] = { EVQ_IOC_ACK, { 0, 0, 1, 0, 1 } },
+	[RING] = { EVQ_IOC_RING, { 0, 0, 1, 0, 1 } },
+	[RING_KICK] = { EVQ_IOC_RING_KICK, { 0, 0, 1, 0, 1 } },
 	[RECEIPT_WAIT] = { EVQ_IOC_RECEIPT_WAIT, { 0, 0, 0, 1 } },
 	[RECEIPTS_INFO] = { EVQ_IOC_RECEIPTS_INFO, { 0, 0, 0, 1 } },
 };
@@ -209,6 +230,8 @@ static int right_fd(struct world *w, enum command c)
 {
 	int kind = QUEUE_FD;
 
+	if (c == RING || c == RING_KICK)
+		return w->fd[PLAIN_FD];
 	while (!commands[c].on[kind])
 		kind = (kind + 1) % KINDS;
 	return w->fd[kind];
@@ -264,6 +287,15 @@ static void fill_new(struct world *w, enum command c, union argument *a)
 		a->ack.nr_acks = 1;
 		a->ack.ack_size = sizeof(w->acks[0]);
 		a->ack.nr_taken = 0xa5a5a5a5;
+		break;
+	case RING:
+		a->ring.size = PAGE;
+		a->ring.kernel_size = 0xa5a5a5a5;
+		break;
+	case RING_KICK:
+		if (!w->ring)
+			CHECK_EQ(0, ring_create(w->fd[PLAIN_FD], PAGE, NULL));
+		w->ring = true;
 		break;
 	default:
 		memset(&a->wait.receipt, POISON, sizeof(a->wait.receipt));
@@ -362,6 +394,11 @@ static void undo(struct world *w, enum command c, union argument *a)
 		CHECK_EQ(a->ack.nr_acks, a->ack.nr_taken);
 		w->ack += a->ack.nr_taken;
 		break;
+	case RING:
+		CHECK(a->ring.size >= PAGE);
+		CHECK(a->ring.kernel_size != 0xa5a5a5a5);
+		plain_again(w);
+		break;
 	case RECEIPT_WAIT:
 		check_receipt(&a->wait.receipt);
 		w->receipt++;
@@ -405,6 +442,8 @@ VARIANT(FORGET);
 VARIANT(RECEIPTS);
 VARIANT(READER);
 VARIANT(ACK);
+VARIANT(RING);
+VARIANT(RING_KICK);
 VARIANT(RECEIPT_WAIT);
 VARIANT(RECEIPTS_INFO);
 
@@ -717,6 +756,10 @@ VARIANT_FIELD(REGISTER, evq_register, first_seqs_ptr, 0);
 VARIANT_FIELD(UNREGISTER, evq_unregister, flags, 0);
 VARIANT_FIELD(READER, evq_reader_create, flags, 0);
 VARIANT_FIELD(ACK, evq_ack_many, flags, 0);
+VARIANT_FIELD(RING, evq_ring_create, flags, 0);
+VARIANT_FIELD(RING, evq_ring_create, reserved, 0);
+VARIANT_FIELD(RING_KICK, evq_ring_kick, flags, 0);
+VARIANT_FIELD(RING_KICK, evq_ring_kick, reserved, 0);
 VARIANT_FIELD(RECEIPT_WAIT, evq_receipt_wait, flags, 0);
 
 FIXTURE_SETUP(field)
@@ -2027,7 +2070,7 @@ TEST_F(values, no_read_of_a_queue_and_no_write_at_all)
 	for (int kind = 0; kind < KINDS; kind++) {
 		int fd = self->w.fd[kind];
 
-		if (kind != SUB_FD && kind != RECEIPTS_FD) {
+		if (kind != SUB_FD && kind != RECEIPTS_FD && kind != PLAIN_FD) {
 			EXPECT_EQ(-1, read(fd, self->a.bytes, 256));
 			EXPECT_EQ(EINVAL, errno);
 		}

@@ -220,6 +220,30 @@ FIELD(evq_ack_many, ack_size, 12, 4);
 FIELD(evq_ack_many, flags, 16, 4);
 FIELD(evq_ack_many, nr_taken, 20, 4);
 
+SIZE(evq_ring_create, 40);
+FIELD(evq_ring_create, size, 0, 4);
+FIELD(evq_ring_create, flags, 4, 4);
+FIELD(evq_ring_create, kernel_offset, 8, 8);
+FIELD(evq_ring_create, program_offset, 16, 8);
+FIELD(evq_ring_create, kernel_size, 24, 4);
+FIELD(evq_ring_create, program_size, 28, 4);
+FIELD(evq_ring_create, data_offset, 32, 4);
+FIELD(evq_ring_create, reserved, 36, 4);
+
+SIZE(evq_ring_kick, 8);
+FIELD(evq_ring_kick, flags, 0, 4);
+FIELD(evq_ring_kick, reserved, 4, 4);
+
+SIZE(evq_ring_kernel, 16);
+FIELD(evq_ring_kernel, tail, 0, 4);
+FIELD(evq_ring_kernel, behind, 4, 4);
+FIELD(evq_ring_kernel, state, 8, 4);
+FIELD(evq_ring_kernel, reserved, 12, 4);
+
+SIZE(evq_ring_program, 8);
+FIELD(evq_ring_program, head, 0, 4);
+FIELD(evq_ring_program, armed, 4, 4);
+
 SIZE(evq_register, 72);
 FIELD(evq_register, match, 0, 4);
 FIELD(evq_register, order, 4, 4);
@@ -311,6 +335,8 @@ static_assert(EVQ_IOC_UNREGISTER == 0x4008e721, "UNREGISTER");
 static_assert(EVQ_IOC_SUBSCRIPTION_INFO == 0x80c8e722, "SUBSCRIPTION_INFO");
 static_assert(EVQ_IOC_READER == 0xc008e723, "READER");
 static_assert(EVQ_IOC_ACK == 0xc018e724, "ACK");
+static_assert(EVQ_IOC_RING == 0xc028e725, "RING");
+static_assert(EVQ_IOC_RING_KICK == 0x4008e726, "RING_KICK");
 static_assert(EVQ_IOC_RECEIPT_WAIT == 0xc058e730, "RECEIPT_WAIT");
 static_assert(EVQ_IOC_RECEIPTS_INFO == 0x8020e731, "RECEIPTS_INFO");
 
@@ -326,6 +352,10 @@ VALUE(EVQ_NAME_SIZE, 32);
 VALUE(EVQ_HISTORY_MAX, 1048576);
 VALUE(EVQ_SUBMIT_MAX, 1024);
 VALUE(EVQ_ACK_MAX, 1024);
+VALUE(EVQ_RING_DEFAULT, 65536);
+VALUE(EVQ_RING_MAX, 16777216);
+VALUE(EVQ_RING_ENDED, 1);
+VALUE(EVQ_RING_DISCONNECTED, 2);
 VALUE(EVQ_RECEIPTS_DEFAULT, 1024);
 VALUE(EVQ_RECEIPTS_MAX, 65536);
 VALUE(EVQ_ATTEMPTS_DEFAULT, 5);

@@ -32,6 +32,8 @@ races=(
 	"20 p09_completion storm many_wait room_by_waiting"
 	"2 p11_work_sharing each_acknowledged_once threads_on_one_fd threads_on_readers keys_of_the_dead"
 	"10 direct several_submitters paused_and_stopped"
+	"5 ring nothing_is_missed wild_program come_and_go"
+	"5 EVQ_NO_DIRECT=1 ring nothing_is_missed wild_program come_and_go"
 	"2 p12_stop everything_is_accounted_for pause_and_start_under_load stopped_under_load"
 	"2 p13_drivers all_contexts_at_once churn_under_load"
 	"10 p14_unload under_opening_and_closing"

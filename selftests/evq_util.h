@@ -224,9 +224,40 @@ void check_records(const void *buf, size_t len);
 	     (const char *)rec < (const char *)(buf) + (len); \
 	     rec = (const void *)((const char *)rec + rec->size))
 
-/* Takes records one by one; reads many at once. */
+/* Rings */
+
+/* One of a subscription; @head is the program's own. */
+struct ring {
+	int fd;
+	__u32 head;
+	struct evq_ring_create made;
+	const struct evq_ring_kernel *kernel;
+	struct evq_ring_program *program;
+};
+
+/* 0 or a negative errno; @made may be NULL. */
+int ring_create(int sub, __u32 size, struct evq_ring_create *made);
+/* mmap(2) of an area, but returns NULL and leaves errno. */
+void *ring_map(int sub, __u64 offset, size_t size, int prot, int flags);
+/* Creates it and maps it. */
+void ring_init(struct ring *r, int sub, __u32 size);
+void ring_unmap(struct ring *r);
+int ring_kick(int sub);
+__u32 ring_tail(const struct ring *r);
+bool ring_behind(const struct ring *r);
+/* The ring itself at a position */
+const void *ring_at(const struct ring *r, __u32 position);
+/* What is at the head, there; NULL: nothing. */
+const struct evq_record *ring_peek(const struct ring *r);
+/* Gives back what is before this position. */
+void ring_consume(struct ring *r, __u32 head);
+/* As read_records() without waiting, kicks included. */
+ssize_t ring_read(struct ring *r, void *buf, size_t size);
+
+/* Takes records one by one; reads many at once, from a ring if it has one. */
 struct reader {
 	int fd;
+	struct ring *ring;
 	size_t at, len, size;
 	char *buf;
 	/* what was taken so far */
@@ -237,6 +268,8 @@ struct reader {
 void reader_init(struct reader *r, int sub);
 /* How much one read() may return, for records larger than 64 KiB. */
 void reader_init_size(struct reader *r, int sub, size_t size);
+/* Gives it a ring, which goes with the reader. */
+void reader_init_ring(struct reader *r, int sub, __u32 size);
 void reader_free(struct reader *r);
 /* The next record; waits for it; NULL at the end of file. */
 const struct evq_record *reader_next(struct reader *r);

@@ -30,7 +30,7 @@
 static const char *const quotas[] = {
 	"user_events",	      "user_bytes",	    "user_queues",
 	"user_subscriptions", "user_registrations", "user_receipts",
-	"max_queues",
+	"user_ring_bytes",    "max_queues",
 };
 
 #define NR_QUOTAS ARRAY_SIZE(quotas)
@@ -668,6 +668,109 @@ TEST_F(injection, subscribe)
 		close(other);
 		ASSERT_EQ(1, subscription_info(sub).nr_readers);
 	}
+}
+
+/* Rings */
+
+#define RING_SIZE 65536
+
+/* Something to be moved to the ring, in a new subscription with the same descriptor */
+static void ring_again(int queue, int sub)
+{
+	int fresh = subscribe_all(queue);
+
+	if (sub != fresh) {
+		CHECK_EQ(sub, dup3(fresh, sub, O_CLOEXEC));
+		close(fresh);
+	}
+	submit_ids(queue, 1, MANY);
+	queue_settle(queue);
+}
+
+static int ring_map_area(int sub, __u64 offset, size_t size, int prot, void **at)
+{
+	*at = ring_map(sub, offset, size, prot, MAP_SHARED);
+	return *at ? 0 : -errno;
+}
+
+TEST_F(injection, rings)
+{
+	struct sweep s = { .name = "RING" };
+	struct sweep maps[] = { { .name = "mmap: kernel" }, { .name = "mmap: program" } };
+	int queue = queue_create_args(.capacity = 64), sub = subscribe_all(queue);
+	static char buf[RING_SIZE] __attribute__((aligned(8)));
+	struct ring ring;
+	void *at;
+
+	quota_set("user_ring_bytes", RING_SIZE);
+	submit_ids(queue, 1, MANY);
+	queue_settle(queue);
+	sweep_watch(&s, queue);
+	sweep_watch(&s, sub);
+	for_each_point(&s, ring_create(sub, RING_SIZE, NULL)) {
+		ASSERT_EQ(MANY, subscription_info(sub).delivered);
+		ring_again(queue, sub);
+	}
+	ring_init(&ring, sub, RING_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		__u64 offset = i ? ring.made.program_offset : ring.made.kernel_offset;
+		size_t size = i ? ring.made.program_size : ring.made.kernel_size;
+
+		sweep_watch(&maps[i], queue);
+		sweep_watch(&maps[i], sub);
+		for_each_point(&maps[i], ring_map_area(sub, offset, size, PROT_READ, &at))
+			CHECK_EQ(0, munmap(at, size));
+	}
+	ASSERT_LT(0, ring_read(&ring, buf, sizeof(buf)));
+	ASSERT_EQ(-EAGAIN, ring_read(&ring, buf, sizeof(buf)));
+	ring_unmap(&ring);
+}
+
+/* All that is there goes, and where the replay is over it begins again. */
+struct replaying {
+	int sub;
+	__u32 registration;
+	struct ring ring;
+};
+
+static void ring_replay(struct sweep *s)
+{
+	struct replaying *r = s->data;
+
+	if (!ring_behind(&r->ring)) {
+		if (r->registration)
+			CHECK_EQ(0, unregister(r->sub, r->registration));
+		r->registration = register_for(r->sub, .flags = EVQ_REGISTER_REPLAY);
+	}
+	ring_consume(&r->ring, ring_tail(&r->ring));
+}
+
+TEST_F(injection, kick_of_a_replay)
+{
+	int queue = queue_create_args(.capacity = 1024);
+	struct replaying r = { .registration = 0 };
+	struct sweep s = { .name = "RING_KICK", .prepare = ring_replay, .data = &r };
+
+	CHECK_EQ(0, queue_settings(queue, EVQ_SET_HISTORY, .history_events = 8 * MANY));
+	submit_ids(queue, 1, 8 * MANY);
+	queue_settle(queue);
+	r.sub = subscribe(queue, EVQ_POLICY_DROP_NEWEST, MANY, 0);
+	ring_init(&r.ring, r.sub, 4096);
+	sweep_watch(&s, queue);
+	for_each_point(&s, ring_kick(r.sub)) {
+		const struct evq_record *rec;
+
+		/* It has moved something, in order. */
+		for (__u64 last = 0; (rec = ring_peek(&r.ring)); ) {
+			const struct evq_event_record *event = (const void *)rec;
+
+			ASSERT_EQ(EVQ_RECORD_EVENT, rec->kind);
+			ASSERT_TRUE(!last || event->id == last + 1);
+			last = event->id;
+			ring_consume(&r.ring, r.ring.head + rec->size);
+		}
+	}
+	ring_unmap(&r.ring);
 }
 
 /* Registrations */

@@ -19,7 +19,7 @@
 
 static const char *const parameters[] = {
 	"user_events", "user_bytes", "user_queues", "user_subscriptions",
-	"user_registrations", "user_receipts", "max_queues",
+	"user_registrations", "user_receipts", "user_ring_bytes", "max_queues",
 	"max_subscriptions", "max_registrations", "total_bytes",
 };
 
@@ -279,8 +279,9 @@ TEST_F(bounded, other_namespaces)
 
 #define THINGS 4
 #define RECEIPTS_EACH 25
+#define RING_EACH 65536
 
-enum thing { QUEUE, SUBSCRIPTION, REGISTRATION, RECEIPTS };
+enum thing { QUEUE, SUBSCRIPTION, REGISTRATION, RECEIPTS, RING };
 
 FIXTURE(things)
 {
@@ -324,6 +325,13 @@ FIXTURE_VARIANT_ADD(things, receipts)
 	.limit = THINGS * RECEIPTS_EACH + RECEIPTS_EACH - 1,
 };
 
+FIXTURE_VARIANT_ADD(things, rings)
+{
+	.thing = RING,
+	.parameter = "user_ring_bytes",
+	.limit = THINGS * RING_EACH + RING_EACH - 1,
+};
+
 FIXTURE_SETUP(things)
 {
 	self->old = parameter_get(variant->parameter);
@@ -349,7 +357,7 @@ static int make(struct maker *m)
 {
 	struct evq_queue_create create = { .capacity = 1 };
 	struct evq_register reg = { 0 };
-	int ret;
+	int ret, sub;
 
 	switch (m->thing) {
 	case QUEUE:
@@ -360,6 +368,13 @@ static int make(struct maker *m)
 	case REGISTRATION:
 		ret = call(m->sub, EVQ_IOC_REGISTER, &reg);
 		return ret ? ret : (int)reg.registration;
+	case RING:
+		sub = subscribe_args(m->queue, .max_records = 1);
+		CHECK(sub >= 0);
+		ret = ring_create(sub, RING_EACH, NULL);
+		if (ret)
+			close(sub);
+		return ret ? ret : sub;
 	default:
 		return receipts_create(m->queue, RECEIPTS_EACH);
 	}

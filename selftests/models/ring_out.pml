@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A subscription's ring: the kernel publishes records, a program consumes them. The
- * specification of what is not built yet, see Documentation/rings.md.
+ * specification of module/ring.c, see Documentation/rings.md.
  *
  * A ring of two records, through which four go. What has no room waits in the private backlog.
  * In one story the program does as it should, and sleeps in epoll_wait(), which only a wake-up
@@ -20,7 +20,9 @@
  *				clears it as it wakes it
  *   ptail, phead, backlog	the kernel's private ones; only these count
  *
- * Steps, which the code is to have.
+ * Steps. A record takes one place here. The code looks at head only where it needs to, which is
+ * the same as a store of it that has not arrived; and a poll arms for who sleeps in it, with the
+ * lock held, which is simpler than what is here.
  *
  *   kernel: pump		with the read queue's lock: smp_load_acquire(head), once, checked
  *				and kept in phead; records into the ring; smp_store_release(tail);

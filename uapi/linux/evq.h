@@ -64,9 +64,10 @@
  *              queue does not consent to gates, or not to one that long
  *   EAGAIN     the call was asked not to wait, and would have to
  *   EBADF      receipts_fd is not open, or not a receipts fd of this queue
- *   EBUSY      START of a queue that is still stopping
+ *   EBUSY      START of a queue that is still stopping; a ring for a subscription that has one, or
+ *              of which a read is under way; read(2) where there is a ring
  *   EDQUOT     the user has as much of something as he may have: events or
- *              bytes waiting, queues, subscriptions, registrations, receipts
+ *              bytes waiting, bytes of rings, queues, subscriptions, registrations, receipts
  *   EEXIST     a unique event's id is pending or retained; a queue of that name
  *              exists
  *   EFAULT     a pointer is not readable, or not writable, as the call needs
@@ -77,6 +78,7 @@
  *   EMFILE     the process has no free file descriptor (ENFILE: the system)
  *   EMSGSIZE   a payload is longer than the queue's max_payload; a read buffer
  *              is too small for the next record (nothing is lost)
+ *   ENODEV     mmap(2) of what has no ring
  *   ENOENT     no registration has this number, no queue this name, no pending
  *              or retained event this id, no outstanding event this sequence
  *              number, no delivery this token
@@ -88,6 +90,8 @@
  *   ENOTTY     not a command of this kind of fd, or not its direction
  *   EPERM      a named queue is made or destroyed without CAP_SYS_ADMIN in the
  *              initial user namespace
+ *   ENXIO      a kick of a subscription without a ring
+ *   EOPNOTSUPP a ring for what cannot have one, or a further reader where there is one
  *   ESHUTDOWN  the queue is stopping or stopped; START of one that was destroyed
  *   ESPIPE     lseek(2), pread(2)
  *   ESTALE     the delivery was acknowledged before, has timed out, or went to
@@ -1215,6 +1219,117 @@ struct evq_gap_record {
 };
 
 /*
+ * Rings
+ * -----
+ * A subscription can have a ring, from which its program takes records without a call. There are
+ * two areas to be mapped, MAP_SHARED, each as a whole: the kernel's, which the program can only
+ * read, and the program's, one page, which both can write. Records are laid out as read() lays
+ * them out. The ring follows itself in the kernel's area, so that each record is in one piece:
+ *
+ *     kernel_offset:  | struct evq_ring_kernel ... | ring | the same ring |
+ *                     |<------- data_offset ------>|<size>|<--- size ---->|
+ *     program_offset: | struct evq_ring_program ... |
+ *
+ * Positions count bytes, wrap around at 2^32, and are taken modulo size to find a place in the
+ * ring. They begin anywhere: with tail equal to head.
+ *
+ * The program takes what is between its head and tail (load-acquire), and then stores the new
+ * head (store-release), which gives the room back. When it finds nothing, and behind is set,
+ * EVQ_IOC_RING_KICK moves to the ring what had no room before. When it finds nothing and behind
+ * is not set, it sleeps, either in poll(2) or in epoll_wait(2), which find out for themselves; or
+ * in whatever tells it of the fd without looking first, such as epoll's edge-triggered mode, and
+ * then it stores 1 in armed, makes a full fence, and looks at behind and tail once more before.
+ * The kernel wakes only one who has done either, and clears armed as it does. There is nothing
+ * left, nor to come, if the state is not 0, behind is not set and tail is head, loaded (acquire)
+ * in this order.
+ *
+ * Whatever a program writes, only what it reads itself can suffer. A head that is not between the
+ * last one that was valid and tail is ignored, and the ring stays as full as it was.
+ */
+
+/** define EVQ_RING_DEFAULT - size of a ring that is not told another, bytes */
+#define EVQ_RING_DEFAULT	(1U << 16)
+/** define EVQ_RING_MAX - largest ring that can be asked for, bytes */
+#define EVQ_RING_MAX		(1U << 24)
+
+/**
+ * struct evq_ring_create - give a subscription a ring (EVQ_IOC_RING)
+ * @size: bytes, a power of two, at most EVQ_RING_MAX; 0: EVQ_RING_DEFAULT. Returned: what it has,
+ *	which is at least that, and at least a page
+ * @flags: 0
+ * @kernel_offset: returned: where mmap(2) finds the kernel's area
+ * @program_offset: returned: where mmap(2) finds the program's area
+ * @kernel_size: returned: length of the kernel's area
+ * @program_size: returned: length of the program's area
+ * @data_offset: returned: where the ring begins in the kernel's area
+ * @reserved: 0
+ *
+ * From then on read() fails with EBUSY, and what the subscription has queued moves to the ring as
+ * there is room. What has none is queued as before: max_records, max_bytes and the policy are
+ * about that. A record is delivered when it is in the ring, whether or not the program looks at
+ * it: it is not lost any more, not by EVQ_IOC_UNREGISTER either. One that is longer than the
+ * ring is lost, EVQ_LOST_OVERFLOW. Senders are told as the namespaces of the caller know them.
+ *
+ * EOPNOTSUPP with EVQ_SUBSCRIBE_ACK, with wake_records of more than 1, or with several readers.
+ * The ring is there as long as the subscription; the areas keep the fd's file open.
+ */
+struct evq_ring_create {
+	__u32 size;
+	__u32 flags;
+	__u64 kernel_offset;
+	__u64 program_offset;
+	__u32 kernel_size;
+	__u32 program_size;
+	__u32 data_offset;
+	__u32 reserved;
+};
+
+/**
+ * struct evq_ring_kick - move to the ring what there is room for (EVQ_IOC_RING_KICK)
+ * @flags: 0
+ * @reserved: 0
+ */
+struct evq_ring_kick {
+	__u32 flags;
+	__u32 reserved;
+};
+
+/**
+ * enum evq_ring_state - what is to be expected of a ring
+ * @EVQ_RING_ENDED: the queue is stopped; cleared by EVQ_CONTROL_START
+ * @EVQ_RING_DISCONNECTED: the subscription was disconnected
+ */
+enum evq_ring_state {
+	EVQ_RING_ENDED		= 1 << 0,
+	EVQ_RING_DISCONNECTED	= 1 << 1,
+};
+
+/**
+ * struct evq_ring_kernel - beginning of the kernel's area of a ring
+ * @tail: records before it are there
+ * @behind: 1 if there are records that had no room, or that wait to be looked up for a replay;
+ *	otherwise 0
+ * @state: bits of enum evq_ring_state
+ * @reserved: 0
+ */
+struct evq_ring_kernel {
+	__u32 tail;
+	__u32 behind;
+	__u32 state;
+	__u32 reserved;
+};
+
+/**
+ * struct evq_ring_program - beginning of the program's area of a ring
+ * @head: the program is done with what is before it
+ * @armed: not 0: the program is about to sleep, and wants to be woken
+ */
+struct evq_ring_program {
+	__u32 head;
+	__u32 armed;
+};
+
+/*
  * The commands. The last column of each comment names the fd it works on.
  */
 #define EVQ_IOC_MAGIC		0xE7
@@ -1257,6 +1372,10 @@ struct evq_gap_record {
 #define EVQ_IOC_READER		_IOWR(EVQ_IOC_MAGIC, 0x23, struct evq_reader_create)
 /* subscription: acknowledge records */
 #define EVQ_IOC_ACK		_IOWR(EVQ_IOC_MAGIC, 0x24, struct evq_ack_many)
+/* subscription: a ring */
+#define EVQ_IOC_RING		_IOWR(EVQ_IOC_MAGIC, 0x25, struct evq_ring_create)
+/* subscription: move to the ring what there is room for */
+#define EVQ_IOC_RING_KICK	_IOW(EVQ_IOC_MAGIC, 0x26, struct evq_ring_kick)
 
 /* receipts: wait for one */
 #define EVQ_IOC_RECEIPT_WAIT	_IOWR(EVQ_IOC_MAGIC, 0x30, struct evq_receipt_wait)
