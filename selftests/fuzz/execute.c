@@ -487,14 +487,46 @@ static int run_sysfs(struct room *room, const struct call *c)
 	return file_write(path, number);
 }
 
+/* Nothing has an area of this size where it begins. */
 static int run_mmap(const struct call *c)
 {
 	void *p = mmap(NULL, 4096, PROT_READ, MAP_SHARED, arg(c, "fd", -1), 0);
 
 	if (p == MAP_FAILED)
-		return errno == ENODEV || errno == EACCES ? 0 : -errno;
+		return errno == ENODEV || errno == EACCES || errno == EINVAL ? 0 : -errno;
 	failed("mmap", "mmap of a descriptor that has nothing to map");
 	munmap(p, 4096);
+	return 0;
+}
+
+/* Writes to a ring, if there is one of some size, what no program should. */
+static int run_scribble(const struct call *c)
+{
+	__u64 word = arg(c, "word", 0), value = arg(c, "value", 0), from = arg(c, "from", 0);
+	size_t page = sysconf(_SC_PAGESIZE), size = page;
+	int fd = arg(c, "fd", -1);
+	__u32 *kernel, *program;
+
+	do {
+		kernel = ring_map(fd, 0, page + 2 * size, PROT_READ, MAP_SHARED);
+		size *= 2;
+	} while (!kernel && size <= EVQ_RING_MAX);
+	if (!kernel)
+		return errno == EBADF ? -EBADF : 0;
+	program = ring_map(fd, page + size, page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (program) {
+		if (from == 1)
+			value += kernel[0];
+		else if (from == 2)
+			value = kernel[0] - value;
+		__atomic_store_n(&program[word % (page / sizeof(*program))], value,
+				 __ATOMIC_RELAXED);
+		munmap(program, page);
+	} else if (errno != ENOMEM) {
+		failed("mmap", "one area of a ring can be mapped, and not the other: %s",
+		       error_name(errno));
+	}
+	munmap(kernel, page + size);
 	return 0;
 }
 
@@ -581,6 +613,8 @@ static int run_other(struct room *room, const struct call *c, struct call_result
 		return run_sysfs(room, c);
 	if (!strcmp(name, "mmap"))
 		return run_mmap(c);
+	if (!strcmp(name, "scribble"))
+		return run_scribble(c);
 	if (!strcmp(name, "seek"))
 		return run_seek(c);
 	if (!strcmp(name, "settle"))

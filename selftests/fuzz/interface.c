@@ -40,6 +40,7 @@ SYMBOLS(matches, SYMBOL(EVQ_MATCH_, ID), SYMBOL(EVQ_MATCH_, TYPE), SYMBOL(EVQ_MA
 SYMBOLS(register_flags, SYMBOL(EVQ_REGISTER_, REPLAY));
 SYMBOLS(ack_flags, SYMBOL(EVQ_ACK_, STOP));
 SYMBOLS(forget_flags, SYMBOL(EVQ_FORGET_, ALL));
+SYMBOLS(ring_sizes, { "SMALL", 4096 }, { "MIDDLE", 16384 }, { "LARGE", 1 << 20 });
 /* How the structure of an ioctl is given. */
 SYMBOLS(args, { "NULL", 1 }, { "UNMAPPED", 2 }, { "READONLY", 3 }, { "EDGE", 4 },
 	{ "KERNEL", 5 }, { "ODD", 6 });
@@ -190,6 +191,13 @@ MEMBERS(acks,
 	IN(evq_ack, delivery, FIELD_RESOURCE, .wants = RES_DELIVERY),
 	IN(evq_ack, status, FIELD_NUMBER, .most = EVQ_STATUS_MAX),
 	IN(evq_ack, flags, FIELD_FLAGS, .symbols = ack_flags));
+MEMBERS(ring, FD(RES_SUBSCRIPTION),
+	IN(evq_ring_create, size, FIELD_ENUM, .symbols = ring_sizes),
+	IN(evq_ring_create, flags, FIELD_ZERO),
+	IN(evq_ring_create, reserved, FIELD_ZERO), HOW);
+MEMBERS(ring_kick, FD(RES_SUBSCRIPTION),
+	IN(evq_ring_kick, flags, FIELD_ZERO),
+	IN(evq_ring_kick, reserved, FIELD_ZERO), HOW);
 MEMBERS(receipt_wait, FD(RES_RECEIPTS),
 	IN(evq_receipt_wait, seq, FIELD_RESOURCE, .wants = RES_SEQ),
 	IN(evq_receipt_wait, deadline_ns, FIELD_TIME),
@@ -211,6 +219,9 @@ MEMBERS(nonblocks, FD(RES_ANY_FD), ARG(on, FIELD_NUMBER, .most = 1));
 MEMBERS(passes, FD(RES_ANY_FD), ARG(leave, FIELD_NUMBER, .most = 1));
 MEMBERS(files, ARG(queue, FIELD_NAME), ARG(file, FIELD_NUMBER, .most = 27),
 	ARG(value, FIELD_NUMBER, .most = 1 << 20), ARG(write, FIELD_NUMBER, .most = 1));
+/* @from: 0: @value itself; 1: so far past the tail; 2: so far before it */
+MEMBERS(scribbles, FD(RES_SUBSCRIPTION), ARG(word, FIELD_NUMBER, .most = 2),
+	ARG(value, FIELD_NUMBER, .most = 1 << 13), ARG(from, FIELD_NUMBER, .most = 2));
 MEMBERS(settles, FD(RES_QUEUE));
 MEMBERS(forks, ARG(calls, FIELD_NUMBER, .most = 4), ARG(stay, FIELD_NUMBER, .most = 1));
 MEMBERS(kills, ARG(child, FIELD_RESOURCE, .wants = RES_CHILD));
@@ -221,7 +232,6 @@ MEMBERS(drops, ARG(uid, FIELD_NUMBER, .most = 2));
 #define ALLOWED(name, ...) static const int name[] = { __VA_ARGS__ }
 
 ALLOWED(none, 0);
-ALLOWED(makes, ENOMEM, EMFILE, ENFILE, 0);
 ALLOWED(create_errors, EPERM, EEXIST, EDQUOT, ENOSPC, ENOMEM, EMFILE, ENFILE, 0);
 ALLOWED(destroy_errors, EPERM, ENOENT, 0);
 ALLOWED(handle_errors, EACCES, ENOMEM, EMFILE, ENFILE, 0);
@@ -235,9 +245,12 @@ ALLOWED(forget_errors, EACCES, ENOENT, 0);
 ALLOWED(receipts_errors, EACCES, EDQUOT, ENOMEM, EMFILE, ENFILE, 0);
 ALLOWED(register_errors, EDQUOT, ENOSPC, ENOMEM, 0);
 ALLOWED(ack_errors, ENOENT, ESTALE, 0);
+ALLOWED(reader_errors, EOPNOTSUPP, ENOMEM, EMFILE, ENFILE, 0);
+ALLOWED(ring_errors, EOPNOTSUPP, EBUSY, EDQUOT, ENOMEM, 0);
+ALLOWED(kick_errors, ENXIO, ENOMEM, 0);
 ALLOWED(wait_errors, EAGAIN, ETIMEDOUT, ENOENT, 0);
 ALLOWED(open_errors, EACCES, ENOENT, ENXIO, EMFILE, ENFILE, ENOMEM, ENAMETOOLONG, 0);
-ALLOWED(read_errors, EAGAIN, EINTR, EMSGSIZE, ENOTCONN, 0);
+ALLOWED(read_errors, EAGAIN, EBUSY, EINTR, EMSGSIZE, ENOTCONN, 0);
 ALLOWED(fd_errors, EMFILE, ENFILE, ENOMEM, EPERM, ETOOMANYREFS, EAGAIN, 0);
 ALLOWED(file_errors, ENOENT, EACCES, EIO, ENODEV, ERANGE, ENOMEM, EMFILE, 0);
 
@@ -270,9 +283,11 @@ const struct call_type call_types[] = {
 	IOCTL(REGISTER, registers, register_errors, 15, .makes = RES_REGISTRATION),
 	IOCTL(UNREGISTER, unregister, state_errors, 6),
 	IOCTL(SUBSCRIPTION_INFO, subscription_info, none, 4),
-	IOCTL(READER, reader, makes, 4, .makes = RES_SUBSCRIPTION),
+	IOCTL(READER, reader, reader_errors, 4, .makes = RES_SUBSCRIPTION),
 	IOCTL(ACK, ack, ack_errors, 10, .elements = acks,
 	      .element_size = sizeof(struct evq_ack)),
+	IOCTL(RING, ring, ring_errors, 6),
+	IOCTL(RING_KICK, ring_kick, kick_errors, 6),
 	IOCTL(RECEIPT_WAIT, receipt_wait, wait_errors, 5),
 	IOCTL(RECEIPTS_INFO, receipts_info, none, 4),
 	OTHER(open, opens, open_errors, 4, .makes = RES_QUEUE),
@@ -287,6 +302,7 @@ const struct call_type call_types[] = {
 	OTHER(fdinfo, fds, fd_errors, 2),
 	OTHER(sysfs, files, file_errors, 2),
 	OTHER(mmap, fds, none, 1),
+	OTHER(scribble, scribbles, none, 6),
 	OTHER(seek, fds, none, 1),
 	OTHER(settle, settles, none, 12, .waits = true),
 	OTHER(sleep, sleeps, none, 2, .waits = true),
