@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -861,6 +862,140 @@ static int big_callback(void *data, const struct evq_event_record *event, const 
 	return 0;
 }
 
+static struct evq_subscription *subscribe_ring(struct evq_queue *queue, uint32_t max_records)
+{
+	const struct evq_subscription_options options = {
+		.policy = EVQ_POLICY_DROP_NEWEST,
+		.max_records = max_records,
+		.ring_size = 4096,
+	};
+	struct evq_subscription *sub = evq_queue_subscribe(queue, &options, sizeof(options));
+
+	CHECK(sub);
+	return sub;
+}
+
+static int count_gap(void *data, const struct evq_gap_record *gap)
+{
+	*(__u64 *)data += gap->lost[EVQ_LOST_OVERFLOW];
+	return 0;
+}
+
+/* With a ring all is as without: callbacks in their order, gaps, waiting, the end. */
+TEST_F(lib, ring)
+{
+	struct evq_subscription *sub = subscribe_ring(self->queue, 100);
+	struct seen seen = { .sub = sub };
+	__u64 lost = 0;
+	int n, all = 0;
+
+	evq_subscription_set_gap_callback(sub, count_gap, &lost);
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &seen, NULL));
+	EXPECT_EQ(0, evq_subscription_wait(sub, 1));
+	EXPECT_EQ(-1, evq_subscription_dispatch(sub));
+	EXPECT_EQ(EAGAIN, errno);
+	send_texts(self->queue, 1, 500);
+	while (evq_subscription_wait(sub, 1) == 1) {
+		n = evq_subscription_dispatch(sub);
+		ASSERT_LT(0, n);
+		all += n;
+	}
+	/* A gap is a callback too. */
+	EXPECT_EQ(500, seen.calls + lost);
+	EXPECT_EQ(seen.calls + 1, all);
+	EXPECT_LE(100, seen.calls);
+	EXPECT_EQ(NULL, evq_subscription_reader(sub));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	send_texts(self->queue, 1, 1);
+	ASSERT_EQ(0, evq_queue_drain(self->queue, 0));
+	EXPECT_EQ(0, evq_subscription_run(sub));
+	EXPECT_EQ(501, seen.calls + lost);
+	evq_subscription_close(sub);
+}
+
+TEST_F(lib, ring_longer_than_the_buffer)
+{
+	struct evq_subscription *sub = subscribe_ring(self->queue, 0);
+	struct evq_buffer *buffer = evq_buffer_new(1);
+	const struct evq_record *record;
+	static char payload[3000];
+
+	ASSERT_NE(NULL, buffer);
+	ASSERT_EQ(0, evq_subscription_register_cookie(sub, NULL, 0, 0, 7, NULL));
+	for (int i = 0; i < 5; i++) {
+		payload[2999] = i;
+		ASSERT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, payload, sizeof(payload)));
+	}
+	for (int i = 0; i < 5; i++) {
+		const struct evq_event_record *event;
+
+		ASSERT_EQ(1, evq_subscription_wait(sub, 0));
+		ASSERT_EQ(1, evq_subscription_read(sub, buffer));
+		ASSERT_EQ(1, evq_buffer_next(buffer, &record));
+		event = evq_record_event(record);
+		EXPECT_EQ(7, event->cookie);
+		EXPECT_EQ(i, ((const char *)evq_event_payload(event))[2999]);
+		ASSERT_EQ(0, evq_buffer_next(buffer, &record));
+	}
+	EXPECT_EQ(0, evq_subscription_read(sub, buffer));
+	evq_buffer_free(buffer);
+	evq_subscription_close(sub);
+}
+
+TEST_F(lib, ring_closed_by_its_callback)
+{
+	struct seen seen = { .close = true };
+
+	seen.sub = subscribe_ring(self->queue, 0);
+	ASSERT_EQ(0, evq_subscription_register(seen.sub, NULL, 0, 0, see, &seen, NULL));
+	send_texts(self->queue, 1, 3);
+	EXPECT_EQ(-1, evq_subscription_dispatch(seen.sub));
+	EXPECT_EQ(ECANCELED, errno);
+	EXPECT_EQ(1, seen.calls);
+}
+
+/* With an edge trigger each time that there was nothing is followed by an edge, and by one only. */
+TEST_F(lib, ring_edges)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	struct evq_subscription *sub = subscribe_ring(self->queue, 0);
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct seen seen = { .sub = sub };
+
+	ASSERT_EQ(0, evq_subscription_register(sub, NULL, 0, 0, see, &seen, NULL));
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, evq_subscription_get_fd(sub), &event));
+	for (unsigned int i = 1; i <= 20; i++) {
+		send_texts(self->queue, 1, 3);
+		ASSERT_EQ(1, epoll_wait(epoll, &event, 1, patience_ms()));
+		ASSERT_EQ(0, epoll_wait(epoll, &event, 1, 0));
+		while (evq_subscription_dispatch(sub) > 0)
+			;
+		ASSERT_EQ(EAGAIN, errno);
+		ASSERT_EQ(3 * i, seen.calls);
+	}
+	/* Taken, and not looked again: it runs, and is not woken. */
+	send_texts(self->queue, 1, 1);
+	ASSERT_EQ(1, epoll_wait(epoll, &event, 1, patience_ms()));
+	ASSERT_EQ(1, evq_subscription_dispatch(sub));
+	send_texts(self->queue, 1, 1);
+	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
+	close(epoll);
+	evq_subscription_close(sub);
+}
+
+TEST_F(lib, ring_errors)
+{
+	struct evq_subscription_options options = { .ring_size = 4096 };
+
+	options.flags = EVQ_SUBSCRIBE_ACK;
+	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &options, sizeof(options)));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	options.flags = 0;
+	options.ring_size = 2 * EVQ_RING_MAX;
+	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &options, sizeof(options)));
+	EXPECT_EQ(EINVAL, errno);
+}
+
 TEST_F(lib, buffer_grows)
 {
 	char *payload = malloc(BIG);
@@ -1006,7 +1141,7 @@ TEST_F(lib, options)
 	sub.more = 1ULL << 63;
 	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &sub.options, sizeof(sub)));
 	EXPECT_EQ(E2BIG, errno);
-	sub.options.reserved = 1;
+	sub.options.ring_size = 3;
 	EXPECT_EQ(NULL, evq_queue_subscribe(self->queue, &sub.options, sizeof(sub.options)));
 	EXPECT_EQ(EINVAL, errno);
 

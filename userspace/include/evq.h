@@ -606,7 +606,10 @@ typedef int (*evq_gap_fn)(void *data, const struct evq_gap_record *gap);
  *	0: EVQ_ATTEMPTS_DEFAULT
  * @wake_records: there is something to read once so many records are queued, or a
  *	gap or the end is there; 0: 1
- * @reserved: 0
+ * @ring_size: records come through a ring of so many bytes, a power of two, without a
+ *	system call as long as there are any; see EVQ_IOC_RING. What has room in it is
+ *	delivered; @max_records, @max_bytes and @policy are about what has none. Only for a
+ *	subscription with one reader, and without EVQ_SUBSCRIBE_ACK. 0: no ring
  * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane
  */
 struct evq_subscription_options {
@@ -617,7 +620,7 @@ struct evq_subscription_options {
 	uint32_t max_in_hand;
 	uint32_t max_attempts;
 	uint32_t wake_records;
-	uint32_t reserved;
+	uint32_t ring_size;
 	uint64_t gate_ns;
 };
 
@@ -631,7 +634,7 @@ struct evq_subscription_options {
  * O_NONBLOCK; evq_subscription_wait() waits.
  *
  * Return: a subscription, or NULL. EACCES: @queue lacks the right, or does not
- * consent to a gate, or not to one that long.
+ * consent to a gate, or not to one that long. EOPNOTSUPP: it cannot have a ring.
  * Thread-safe.
  */
 EVQ_API struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,

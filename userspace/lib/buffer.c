@@ -71,7 +71,12 @@ static int buffer_grow(struct evq_buffer *buffer)
 	return 0;
 }
 
-int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size)
+static ssize_t buffer_read(struct evq_buffer *buffer, int fd, struct ring *ring, size_t size)
+{
+	return ring ? evq__ring_read(ring, fd, buffer->data, size) : read(fd, buffer->data, size);
+}
+
+int evq__buffer_fill(struct evq_buffer *buffer, int fd, struct ring *ring, size_t size)
 {
 	ssize_t n;
 
@@ -81,7 +86,7 @@ int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size)
 		size = buffer->size;
 	else if (size < MIN_READ)
 		size = MIN_READ;
-	while ((n = read(fd, buffer->data, size)) < 0 && errno == EMSGSIZE) {
+	while ((n = buffer_read(buffer, fd, ring, size)) < 0 && errno == EMSGSIZE) {
 		if (size == buffer->size && buffer_grow(buffer))
 			return -1;
 		size = size < buffer->size / 2 ? size * 2 : buffer->size;

@@ -183,7 +183,8 @@ static int dispatch(struct evq_subscription *subscription)
 	pthread_mutex_unlock(&subscription->shared->lock);
 	there = allocate(subscription);
 	if (!there)
-		there = evq__buffer_fill(subscription->buffer, subscription->fd, read_size);
+		there = evq__buffer_fill(subscription->buffer, subscription->fd,
+					 subscription->ring, read_size);
 	pthread_mutex_lock(&subscription->shared->lock);
 	if (there == 0)
 		errno = EAGAIN;

@@ -10,6 +10,7 @@
  *     pool.c          struct evq_pool
  *     batch.c         struct evq_batch
  *     buffer.c        struct evq_buffer
+ *     ring.c          struct ring: records in memory that the kernel shares
  *     record.c        records in memory
  *     call.c          ioctls, time
  *     names.c         words for numbers
@@ -68,8 +69,23 @@ void evq__close(int fd);
 /** evq__now() - CLOCK_MONOTONIC, nanoseconds */
 uint64_t evq__now(void);
 
-/** evq__subscription_new() - the object for a subscription fd, which it owns on success */
-struct evq_subscription *evq__subscription_new(int fd);
+/**
+ * evq__subscription_new() - the object for a subscription fd, which it owns on success
+ * @fd: the fd
+ * @ring_size: to have a ring of that size; 0: no ring
+ */
+struct evq_subscription *evq__subscription_new(int fd, uint32_t ring_size);
+
+struct ring;
+
+/** evq__ring_new() - give a subscription fd a ring of this size; or NULL */
+struct ring *evq__ring_new(int fd, uint32_t size);
+
+/** evq__ring_free() - what is mapped goes; errno stays as it was; @ring may be NULL */
+void evq__ring_free(struct ring *ring);
+
+/** evq__ring_read() - as read() of a subscription fd without a ring that has O_NONBLOCK */
+ssize_t evq__ring_read(struct ring *ring, int fd, void *to, size_t size);
 
 /**
  * enum ending - how evq_subscription_run() is to end
@@ -102,11 +118,12 @@ bool evq__subscription_is_busy(struct evq_subscription *subscription);
  * evq__buffer_fill() - read records from a subscription fd
  * @buffer: where to
  * @fd: subscription fd
+ * @ring: its ring; NULL: it has none
  * @size: how much to read, unless one record is longer; 0: as much as fits
  *
  * Return: as evq_subscription_read().
  */
-int evq__buffer_fill(struct evq_buffer *buffer, int fd, size_t size);
+int evq__buffer_fill(struct evq_buffer *buffer, int fd, struct ring *ring, size_t size);
 
 /**
  * struct registration - one registration of a subscription

@@ -337,10 +337,6 @@ struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
 	if (options &&
 	    evq__take(&wanted, sizeof(wanted), SUBSCRIPTION_OPTIONS_SIZE_V1, options, size))
 		return NULL;
-	if (wanted.reserved) {
-		errno = EINVAL;
-		return NULL;
-	}
 	subscribe.policy = wanted.policy;
 	subscribe.flags = wanted.flags;
 	subscribe.max_records = wanted.max_records;
@@ -351,7 +347,7 @@ struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
 	subscribe.gate_ns = wanted.gate_ns;
 	if (ioctl(queue->fd, EVQ_IOC_SUBSCRIBE, &subscribe))
 		return NULL;
-	subscription = evq__subscription_new(subscribe.out_fd);
+	subscription = evq__subscription_new(subscribe.out_fd, wanted.ring_size);
 	if (!subscription)
 		evq__close(subscribe.out_fd);
 	return subscription;

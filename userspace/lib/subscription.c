@@ -55,21 +55,28 @@ static struct evq_subscription *reader_new(int fd, struct callbacks *shared)
 	return reader;
 }
 
-struct evq_subscription *evq__subscription_new(int fd)
+struct evq_subscription *evq__subscription_new(int fd, uint32_t ring_size)
 {
 	struct callbacks *shared = callbacks_new();
-	struct evq_subscription *subscription;
+	struct evq_subscription *subscription = NULL;
+	struct ring *ring = NULL;
+	int error;
 
 	if (!shared)
 		return NULL;
-	subscription = reader_new(fd, shared);
-	if (!subscription) {
-		int error = errno;
-
-		callbacks_free(shared);
-		errno = error;
+	if (ring_size)
+		ring = evq__ring_new(fd, ring_size);
+	if (ring || !ring_size)
+		subscription = reader_new(fd, shared);
+	if (subscription) {
+		subscription->ring = ring;
+		return subscription;
 	}
-	return subscription;
+	error = errno;
+	evq__ring_free(ring);
+	callbacks_free(shared);
+	errno = error;
+	return NULL;
 }
 
 struct evq_subscription *evq_subscription_from_fd(int fd)
@@ -78,7 +85,7 @@ struct evq_subscription *evq_subscription_from_fd(int fd)
 
 	if (ioctl(fd, EVQ_IOC_SUBSCRIPTION_INFO, &info))
 		return NULL;
-	return evq__subscription_new(fd);
+	return evq__subscription_new(fd, 0);
 }
 
 struct evq_subscription *evq_subscription_reader(struct evq_subscription *subscription)
@@ -135,6 +142,8 @@ void evq_subscription_close(struct evq_subscription *subscription)
 	pthread_mutex_lock(&shared->lock);
 	subscription->closed = true;
 	evq__close(subscription->fd);
+	evq__ring_free(subscription->ring);
+	subscription->ring = NULL;
 	/* The callback may go on; the number may soon be another file's. */
 	subscription->fd = -1;
 	pthread_mutex_unlock(&shared->lock);
@@ -344,7 +353,7 @@ int evq_subscription_wait(struct evq_subscription *subscription, uint64_t deadli
 
 int evq_subscription_read(struct evq_subscription *subscription, struct evq_buffer *buffer)
 {
-	return evq__buffer_fill(buffer, subscription->fd, 0);
+	return evq__buffer_fill(buffer, subscription->fd, subscription->ring, 0);
 }
 
 ssize_t evq_subscription_ack_many(struct evq_subscription *subscription, const struct evq_ack *acks,

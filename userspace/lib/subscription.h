@@ -46,6 +46,7 @@ struct callbacks {
  * @next: in the list of readers; under the lock, as all that follows but the
  *	atomics, unless something else is said
  * @fd: subscription fd, O_NONBLOCK; does not change until the end
+ * @ring: its ring; NULL: it has none, or is closed. Otherwise as @fd
  * @read_size: how much one dispatch reads at most, bytes; 0: all of @buffer
  * @calls: what dispatching did
  * @dispatching: a thread dispatches
@@ -70,6 +71,7 @@ struct evq_subscription {
 	struct callbacks *shared;
 	struct evq_subscription *next;
 	int fd;
+	struct ring *ring;
 	size_t read_size;
 	struct evq_calls calls;
 	bool dispatching;
