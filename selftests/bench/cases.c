@@ -177,7 +177,8 @@ static void case_stages(const char *name, long batch)
 		{ "receive_instructions_per_event", "instructions" },
 	};
 	static const char *const only[] = {
-		"mqueue", "pipe", "seqpacket", "netlink", "condvar", "bpf", NULL,
+		"mqueue", "pipe", "seqpacket", "netlink", "condvar", "bpf", "evq ring",
+		NULL,
 	};
 	struct contender contenders[16];
 	struct setup setup = {

@@ -9,6 +9,9 @@
  * "evq gate" is the same with readers that gate the lane: what is full makes the publisher wait, as
  * pipes and sockets do. Where gates are allowed the dispatcher takes events one by one. A reader
  * that never reads drops its oldest.
+ *
+ * "evq ring" is evq with a ring, in which a reader finds its records without a call; it sleeps in
+ * poll().
  */
 #include <sys/resource.h>
 #include "bench.h"
@@ -17,6 +20,7 @@ struct evq {
 	int queue;
 	int *subscriptions;
 	int *others;
+	struct ring ring;
 };
 
 static void evq_open(struct channel *channel)
@@ -71,6 +75,8 @@ static void evq_open(struct channel *channel)
 		else
 			register_for(evq->subscriptions[0], .match = EVQ_MATCH_TYPE, .type = i + 2);
 	}
+	if (setup->peer == &peer_evq_ring)
+		ring_init(&evq->ring, evq->subscriptions[0], 0);
 	channel->own = evq;
 }
 
@@ -128,6 +134,29 @@ static void evq_receive(struct receiver *receiver)
 	}
 }
 
+static void evq_receive_ring(struct receiver *receiver)
+{
+	struct evq *evq = receiver->channel->own;
+	struct ring *ring = &evq->ring;
+	__u32 tail = ring_tail(ring), head = ring->head;
+
+	if (tail == head) {
+		if (ring_behind(ring))
+			CHECK_EQ(0, ring_kick(ring->fd));
+		else
+			poll_for(ring->fd, POLLIN);
+		return;
+	}
+	while (head != tail) {
+		const struct evq_event_record *event = ring_at(ring, head);
+
+		CHECK_EQ(EVQ_RECORD_EVENT, event->head.kind);
+		got(receiver, record_data(event), event->data_len);
+		head += event->head.size;
+	}
+	ring_consume(ring, head);
+}
+
 /* The ledger agrees: nothing was lost, nothing is left; who is stuck has all the rest. */
 static void evq_check(struct channel *channel)
 {
@@ -173,6 +202,8 @@ static void evq_close(struct channel *channel)
 	struct evq *evq = channel->own;
 	unsigned int i;
 
+	if (channel->setup->peer == &peer_evq_ring)
+		ring_unmap(&evq->ring);
 	for (i = 0; i < channel->setup->readers; i++)
 		close(evq->subscriptions[i]);
 	for (i = 0; i < channel->setup->others; i++)
@@ -183,19 +214,20 @@ static void evq_close(struct channel *channel)
 	free(evq);
 }
 
-#define EVQ_PEER(its_name) {				\
+#define EVQ_PEER(its_name, its_receive, ...) {		\
 	.name = its_name,				\
 	.weight = 10000,				\
-	.bears_stuck = true,				\
 	.open = evq_open,				\
 	.start_publisher = evq_start_publisher,		\
 	.start_receiver = evq_start_receiver,		\
 	.publish = evq_publish,				\
-	.receive = evq_receive,				\
+	.receive = its_receive,				\
 	.helpers = evq_helpers,				\
 	.check = evq_check,				\
 	.close = evq_close,				\
+	__VA_ARGS__					\
 }
 
-const struct peer peer_evq = EVQ_PEER("evq");
-const struct peer peer_evq_gate = EVQ_PEER("evq gate");
+const struct peer peer_evq = EVQ_PEER("evq", evq_receive, .bears_stuck = true);
+const struct peer peer_evq_gate = EVQ_PEER("evq gate", evq_receive, .bears_stuck = true);
+const struct peer peer_evq_ring = EVQ_PEER("evq ring", evq_receive_ring, .readers_max = 1);
