@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
@@ -146,7 +147,7 @@ static void evq_fanout_settle(struct evq_fanout *fanout)
 	u64 timeout_ns = READ_ONCE(fanout->queue->settings.ack_timeout_ns);
 	u64 now = ktime_get_ns();
 
-	evq_wakeups_issue(fanout->wakeups);
+	evq_wakeups_issue_all(fanout->wakeups);
 	if (evq_wait_until(&fanout->queue->settled, TASK_IDLE,
 			   timeout_ns < U64_MAX - now ? now + timeout_ns : U64_MAX,
 			   evq_event_is_settled(event) || READ_ONCE(fanout->queue->aborting)))
@@ -168,7 +169,7 @@ static void evq_fanout_sleep(struct evq_fanout *fanout, bool settle)
 		fanout->listener = NULL;
 	}
 	if (fanout->gate.subscription) {
-		evq_wakeups_issue(fanout->wakeups);
+		evq_wakeups_issue_all(fanout->wakeups);
 		evq_gate_wait(&fanout->gate, fanout->event);
 	}
 	if (!fanout->match.done)
@@ -233,6 +234,40 @@ static unsigned int evq_dispatch_batch(struct evq_fanout *fanout, struct list_he
 	return n;
 }
 
+static enum hrtimer_restart evq_dispatcher_timer(struct hrtimer *timer)
+{
+	struct evq_lane *lane = container_of(timer, struct evq_lane, wake_timer);
+
+	/* A hint: who has the role may have woken them meanwhile, or looks before he ends. */
+	if (READ_ONCE(lane->wakeups.due) != U64_MAX) {
+		WRITE_ONCE(lane->wake_due, true);
+		/* The barrier in here pairs with that of set_current_state() in the thread. */
+		wake_up_process(lane->dispatcher);
+	}
+	return HRTIMER_NORESTART;
+}
+
+/**
+ * evq_dispatcher_init_timer() - what wakes the dispatcher for the sake of readers
+ * @lane: the lane
+ */
+void evq_dispatcher_init_timer(struct evq_lane *lane)
+{
+	hrtimer_init(&lane->wake_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
+	lane->wake_timer.function = evq_dispatcher_timer;
+}
+
+/* For those who are held. One that is due already makes the timer go off at once. */
+static void evq_dispatcher_set_timer(struct evq_lane *lane)
+{
+	u64 due = lane->wakeups.due;
+
+	if (due == U64_MAX || (due == lane->timer_at && hrtimer_is_queued(&lane->wake_timer)))
+		return;
+	lane->timer_at = due;
+	hrtimer_start(&lane->wake_timer, ns_to_ktime(due), HRTIMER_MODE_ABS_HARD);
+}
+
 /* What the history does not keep any more. */
 static void evq_dispatcher_trim(struct evq_lane *lane)
 {
@@ -251,6 +286,13 @@ static unsigned int evq_dispatcher_at_once(const struct evq_queue_settings *sett
 	return EVQ_BATCH;
 }
 
+/* Wake whom it is time for, and set the timer for the others. */
+static void evq_dispatcher_wake(struct evq_lane *lane)
+{
+	evq_wakeups_issue(&lane->wakeups);
+	evq_dispatcher_set_timer(lane);
+}
+
 /*
  * Hand out a batch, the first of which is matched already as far as @match says. Then do what is
  * due after each batch.
@@ -258,22 +300,20 @@ static unsigned int evq_dispatcher_at_once(const struct evq_queue_settings *sett
 static void evq_dispatcher_hand_out(struct evq_lane *lane, struct list_head *batch,
 				    const struct evq_match *match, struct list_head *garbage)
 {
-	struct evq_wakeups wakeups;
 	struct evq_fanout fanout = {
 		.queue		= lane->queue,
 		.match		= *match,
-		.wakeups	= &wakeups,
+		.wakeups	= &lane->wakeups,
 		.garbage	= garbage,
 	};
 	unsigned int n;
 
-	INIT_LIST_HEAD(&wakeups.subscriptions);
 	n = evq_dispatch_batch(&fanout, batch);
 	evq_delay_point();
 	/* Who is woken finds the ledger settled. */
 	evq_lane_done(lane, n);
 	evq_delay_point();
-	evq_wakeups_issue(&wakeups);
+	evq_dispatcher_wake(lane);
 	evq_events_free(garbage);
 	evq_queue_relieve(lane->queue);
 }
@@ -308,6 +348,10 @@ static int evq_dispatcher(void *data)
 	unsigned int max;
 
 	for (;;) {
+		if (READ_ONCE(lane->wake_due)) {
+			WRITE_ONCE(lane->wake_due, false);
+			evq_dispatcher_wake(lane);
+		}
 		evq_lane_absorb_emitted(lane);
 		evq_delay_point();
 		max = evq_dispatcher_at_once(lane->settings);
@@ -318,8 +362,12 @@ static int evq_dispatcher(void *data)
 		work = evq_lane_take(lane, &batch, max, &garbage);
 		evq_delay_point_atomic();
 		if (work == EVQ_WORK_NONE) {
-			/* Pairs with llist_add() in evq_lane_emit(), which then wakes us. */
-			if (llist_empty(&lane->emitted) && list_empty(&garbage)) {
+			/*
+			 * Pairs with llist_add() in evq_lane_emit(), and with
+			 * evq_dispatcher_timer(), who then wake us.
+			 */
+			if (llist_empty(&lane->emitted) && list_empty(&garbage) &&
+			    !READ_ONCE(lane->wake_due)) {
 				evq_delay_point_atomic();
 				schedule();
 			}
@@ -336,6 +384,8 @@ static int evq_dispatcher(void *data)
 		cond_resched();
 	}
 	__set_current_state(TASK_RUNNING);
+	evq_wakeups_issue_all(&lane->wakeups);
+	hrtimer_cancel(&lane->wake_timer);
 	return 0;
 }
 
@@ -378,18 +428,18 @@ void evq_dispatch_directly(struct evq_lane *lane)
 {
 	LIST_HEAD(garbage);
 	LIST_HEAD(batch);
-	struct evq_wakeups wakeups;
+	struct evq_wakeups *wakeups = &lane->wakeups;
 	struct evq_fanout fanout = {
 		.queue		= lane->queue,
-		.wakeups	= &wakeups,
+		.wakeups	= wakeups,
 		.garbage	= &garbage,
 		.budget		= EVQ_DIRECT_MAX,
 		.direct		= true,
 	};
 	unsigned int n;
 	bool wake;
+	u64 now;
 
-	INIT_LIST_HEAD(&wakeups.subscriptions);
 	do {
 		evq_delay_point_atomic();
 		if (evq_lane_take(lane, &batch, EVQ_BATCH, &garbage) != EVQ_WORK_EVENTS)
@@ -397,8 +447,13 @@ void evq_dispatch_directly(struct evq_lane *lane)
 		n = evq_dispatch_batch(&fanout, &batch);
 		evq_delay_point_atomic();
 		evq_lane_done(lane, n);
-		while (evq_wakeups_issue_one(&wakeups))
+		now = ktime_get_ns();
+		/* Many are for the thread. */
+		if (wakeups->nr_held <= EVQ_DIRECT_MAX)
+			evq_wakeups_unhold(wakeups, now);
+		while (evq_wakeups_issue_one(wakeups, now, false))
 			;
+		evq_dispatcher_set_timer(lane);
 	} while (list_empty(&batch) && fanout.budget);
 	evq_delay_point_atomic();
 	wake = evq_lane_hand_over(lane, &batch, &fanout.match);

@@ -25,6 +25,7 @@
 struct evq_lane;
 struct task_struct;
 
+void evq_dispatcher_init_timer(struct evq_lane *lane);
 struct task_struct *evq_dispatcher_create(struct evq_lane *lane);
 bool evq_dispatcher_may_be_direct(const struct evq_lane *lane);
 void evq_dispatch_directly(struct evq_lane *lane);

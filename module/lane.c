@@ -53,6 +53,8 @@ void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
 	INIT_LIST_HEAD(&lane->pooled);
 	INIT_LIST_HEAD(&lane->incoming);
 	init_irq_work(&lane->rouse, evq_lane_rouse_work);
+	evq_wakeups_init(&lane->wakeups);
+	evq_dispatcher_init_timer(lane);
 }
 
 static bool evq_lane_accepts(const struct evq_lane *lane)
@@ -709,7 +711,7 @@ bool evq_lane_hand_over(struct evq_lane *lane, struct list_head *batch,
 	/* All that anybody wakes the thread for: they saw that it was not idle. */
 	wake = lane->in_flight || lane->lines || !llist_empty(&lane->emitted) ||
 	       !list_empty(&lane->incoming) || !list_empty(&lane->pooled) ||
-	       lane->state == EVQ_STATE_STOPPING ||
+	       lane->state == EVQ_STATE_STOPPING || READ_ONCE(lane->wake_due) ||
 	       (lane->busy && lane->state == EVQ_STATE_RUNNING);
 	lane->direct = false;
 	lane->idle = !wake;

@@ -27,6 +27,7 @@
 #ifndef EVQ_LANE_H
 #define EVQ_LANE_H
 
+#include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -38,6 +39,7 @@
 
 #include "history.h"
 #include "index.h"
+#include "wakeups.h"
 
 struct evq_event;
 struct evq_queue;
@@ -138,6 +140,10 @@ struct evq_cover {
  * @history: what it retains
  * @dispatcher: the kernel thread; set before anybody can submit
  * @reach: the dispatcher's own: how many registrations the last event matched
+ * @wakeups: the dispatcher's own: whom it will wake
+ * @wake_timer: wakes the thread when @wakeups has some that are due
+ * @timer_at: the dispatcher's own: when @wake_timer goes off, or has gone off
+ * @wake_due: it has, and nobody has looked yet; no lock
  * @carried: the dispatcher's own: taken by a producer, and left to the thread
  * @carried_match: the dispatcher's own: how far the first of @carried is
  * @losses: the dispatcher's own: what was lost, oldest first, in intervals
@@ -183,6 +189,10 @@ struct evq_lane {
 	struct task_struct	*dispatcher;
 
 	u32			reach;
+	struct evq_wakeups	wakeups;
+	struct hrtimer		wake_timer;
+	u64			timer_at;
+	bool			wake_due;
 	struct list_head	carried;
 	struct evq_match	carried_match;
 	struct evq_loss		losses[EVQ_LOSSES_MAX];

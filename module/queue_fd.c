@@ -581,6 +581,7 @@ static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subs
 		.max_bytes	= arg->max_bytes ?: EVQ_BYTES_DEFAULT,
 		.wake_records	= arg->wake_records ?: 1,
 		.gate_ns	= arg->gate_ns,
+		.wake_interval_ns = arg->wake_interval_ns,
 	};
 	if (ack) {
 		limits->max_in_hand = arg->max_in_hand ?: limits->max_records;
@@ -593,7 +594,8 @@ static int evq_limits_init(struct evq_read_limits *limits, const struct evq_subs
 	    gates != !!arg->gate_ns ||
 	    limits->max_records > EVQ_RECORDS_MAX || limits->max_bytes > EVQ_BYTES_MAX ||
 	    limits->max_in_hand > EVQ_RECORDS_MAX || limits->max_attempts > EVQ_ATTEMPTS_MAX ||
-	    limits->wake_records > limits->max_records)
+	    limits->wake_records > limits->max_records ||
+	    limits->wake_interval_ns > EVQ_WAKE_INTERVAL_MAX)
 		return -EINVAL;
 	return 0;
 }

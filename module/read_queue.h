@@ -212,6 +212,7 @@ struct evq_slot {
  * @max_attempts: with acknowledgments: deliveries of a record
  * @wake_records: from how many on readers are woken
  * @gate_ns: how long it may hold a lane
+ * @wake_interval_ns: how long after a wake-up the next one comes, at the soonest
  */
 struct evq_read_limits {
 	u64 number;
@@ -223,6 +224,7 @@ struct evq_read_limits {
 	u32 max_attempts;
 	u32 wake_records;
 	u64 gate_ns;
+	u64 wake_interval_ns;
 };
 
 /**

@@ -847,16 +847,53 @@ bool evq_gate_leave(struct evq_gate *gate)
 }
 
 /**
+ * evq_wakeups_unhold() - look again at those that were held
+ * @wakeups: they are among its @subscriptions afterwards, if one of them is due
+ * @now: the time
+ */
+void evq_wakeups_unhold(struct evq_wakeups *wakeups, u64 now)
+{
+	if (now < wakeups->due)
+		return;
+	list_splice_tail_init(&wakeups->held, &wakeups->subscriptions);
+	wakeups->nr_held = 0;
+	WRITE_ONCE(wakeups->due, U64_MAX);
+}
+
+/* Put off the wake-up of a subscription. Return false if another dispatcher will wake it. */
+static bool evq_wakeups_hold(struct evq_wakeups *wakeups, struct evq_subscription *subscription,
+			     u64 due)
+{
+	bool woken;
+
+	spin_lock(&subscription->records.lock);
+	woken = subscription->woken;
+	subscription->woken = true;
+	spin_unlock(&subscription->records.lock);
+	if (woken)
+		return false;
+	list_add_tail(&subscription->waking, &wakeups->held);
+	wakeups->nr_held++;
+	if (due < wakeups->due)
+		WRITE_ONCE(wakeups->due, due);
+	return true;
+}
+
+/**
  * evq_wakeups_issue_one() - wake one of the subscriptions that were delivered to
  * @wakeups: list of them
+ * @now: the time
+ * @all: do not hold one that was woken too short a time ago
  *
  * Context: the dispatcher, with no lock held; preemption may be off.
  * Return: whether there was one.
  */
-bool evq_wakeups_issue_one(struct evq_wakeups *wakeups)
+bool evq_wakeups_issue_one(struct evq_wakeups *wakeups, u64 now, bool all)
 {
 	struct evq_subscription *subscription;
-	bool ripe;
+	struct evq_ring *ring;
+	u64 interval_ns, due;
+	bool sleepers, owners;
 
 	if (list_empty(&wakeups->subscriptions))
 		return false;
@@ -865,27 +902,65 @@ bool evq_wakeups_issue_one(struct evq_wakeups *wakeups)
 	/* A delivery after this wants a wake-up of its own. */
 	spin_lock(&subscription->records.lock);
 	subscription->woken = false;
-	ripe = subscription->records.ring ? evq_ring_disarm(subscription->records.ring) :
-					    evq_subscription_ripe(subscription, NULL);
+	ring = subscription->records.ring;
+	sleepers = ring ? evq_ring_is_armed(ring) : evq_subscription_ripe(subscription, NULL);
+	owners = !list_empty(&subscription->records.waking);
 	spin_unlock(&subscription->records.lock);
 	evq_delay_point_atomic();
 	/* The barrier in here pairs with that of a reader or poller who enters the list. */
-	if (ripe && wq_has_sleeper(&subscription->wait))
+	if (!ring)
+		sleepers = sleepers && wq_has_sleeper(&subscription->wait);
+	if (sleepers || owners) {
+		interval_ns = subscription->records.limits.wake_interval_ns;
+		due = READ_ONCE(subscription->woken_ns) + interval_ns;
+		if (now < due && interval_ns && !all) {
+			if (!evq_wakeups_hold(wakeups, subscription, due))
+				evq_subscription_put(subscription);
+			return true;
+		}
+		WRITE_ONCE(subscription->woken_ns, now);
+	}
+	if (ring && sleepers) {
+		spin_lock(&subscription->records.lock);
+		/* Not while it was held: what disarms wakes. */
+		sleepers = subscription->records.ring && evq_ring_disarm(ring);
+		spin_unlock(&subscription->records.lock);
+	}
+	if (sleepers)
 		wake_up_interruptible_poll(&subscription->wait, EPOLLIN | EPOLLRDNORM);
-	evq_subscription_wake_owners(subscription);
+	if (owners)
+		evq_subscription_wake_owners(subscription);
 	evq_subscription_put(subscription);
 	return true;
 }
 
 /**
  * evq_wakeups_issue() - wake the subscriptions that were delivered to
- * @wakeups: list of them; empty afterwards
+ * @wakeups: list of them; those that were woken too short a time ago are held
  *
  * Context: the dispatcher's thread, with no lock held.
  */
 void evq_wakeups_issue(struct evq_wakeups *wakeups)
 {
-	while (evq_wakeups_issue_one(wakeups))
+	u64 now = ktime_get_ns();
+
+	evq_wakeups_unhold(wakeups, now);
+	while (evq_wakeups_issue_one(wakeups, now, false))
+		cond_resched();
+}
+
+/**
+ * evq_wakeups_issue_all() - wake those that are held too
+ * @wakeups: list of them; empty afterwards
+ *
+ * For a dispatcher who waits for what readers do, or ends.
+ *
+ * Context: the dispatcher's thread, with no lock held.
+ */
+void evq_wakeups_issue_all(struct evq_wakeups *wakeups)
+{
+	evq_wakeups_unhold(wakeups, U64_MAX);
+	while (evq_wakeups_issue_one(wakeups, ktime_get_ns(), true))
 		cond_resched();
 }
 
@@ -1396,6 +1471,7 @@ void evq_subscription_fill_info(struct evq_subscription *subscription,
 	info->max_attempts = limits->max_attempts;
 	info->wake_records = limits->wake_records;
 	info->gate_ns = limits->gate_ns;
+	info->wake_interval_ns = limits->wake_interval_ns;
 	info->subscription = limits->number;
 	info->nr_registrations = READ_ONCE(subscription->nr_registrations);
 	info->nr_readers = READ_ONCE(subscription->nr_readers);

@@ -31,6 +31,7 @@
 #include <linux/xarray.h>
 
 #include "read_queue.h"
+#include "wakeups.h"
 #include "registration.h"
 
 struct evq_cover;
@@ -39,17 +40,6 @@ struct evq_queue;
 struct evq_ring;
 struct evq_user;
 struct mem_cgroup;
-
-/**
- * struct evq_wakeups - subscriptions that a dispatcher will wake
- * @subscriptions: list of them by @waking, each with a reference
- *
- * On the dispatcher's stack, for as long as it has a batch in hand: that makes
- * one wake-up of many deliveries.
- */
-struct evq_wakeups {
-	struct list_head subscriptions;
-};
 
 /**
  * struct evq_gate - a subscription that holds a lane
@@ -94,6 +84,7 @@ struct evq_told {
  * @removals: how many registrations were removed
  * @woken: in an &struct evq_wakeups
  * @waking: there
+ * @woken_ns: when readers were woken last; no lock
  * @wait: readers, exclusive, and pollers, for records or the end. Poll entries
  *	are gone before @refs is dropped: each belongs to an open file. Of what only one
  *	reader can take his own &evq_reader.wait is told
@@ -122,6 +113,7 @@ struct evq_subscription {
 	u32			removals;
 	bool			woken;
 	struct list_head	waking;
+	u64			woken_ns;
 
 	wait_queue_head_t	wait;
 	struct rcu_head		rcu;
@@ -159,8 +151,10 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 				      struct evq_gate *gate, struct list_head *garbage);
 bool evq_gate_leave(struct evq_gate *gate);
 void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event);
-bool evq_wakeups_issue_one(struct evq_wakeups *wakeups);
+void evq_wakeups_unhold(struct evq_wakeups *wakeups, u64 now);
+bool evq_wakeups_issue_one(struct evq_wakeups *wakeups, u64 now, bool all);
 void evq_wakeups_issue(struct evq_wakeups *wakeups);
+void evq_wakeups_issue_all(struct evq_wakeups *wakeups);
 void evq_subscription_end(struct evq_subscription *subscription, struct evq_lane *lane,
 			  bool ended);
 void evq_subscription_resume(struct evq_subscription *subscription);

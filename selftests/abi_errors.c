@@ -1162,6 +1162,10 @@ TEST_F(values, subscribe)
 	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.max_records = 2;
 		a->subscribe.wake_records = 3);
 	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.wake_records = ~0U);
+	ACCEPTED(SUBSCRIBE, a->subscribe.wake_interval_ns = EVQ_WAKE_INTERVAL_MAX);
+	REFUSED(EINVAL, SUBSCRIBE,
+		a->subscribe.wake_interval_ns = EVQ_WAKE_INTERVAL_MAX + 1);
+	REFUSED(EINVAL, SUBSCRIBE, a->subscribe.wake_interval_ns = ~0ULL);
 }
 
 TEST_F(values, subscribe_ack)

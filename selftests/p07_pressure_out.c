@@ -6,6 +6,7 @@
  * else delays anybody; and when a reader is worth waking.
  */
 #include <linux/userfaultfd.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 
 #include "evq_harness.h"
@@ -1426,6 +1427,155 @@ TEST(wake_mark)
 		expect_asleep(sub);
 	}
 	reader_settle(&r);
+}
+
+#define INTERVAL EVQ_WAKE_INTERVAL_MAX
+
+static int subscribe_interval(int queue, __u64 interval_ns)
+{
+	int sub = subscribe_args(queue, .max_records = 100, .wake_interval_ns = interval_ns);
+
+	CHECK(sub >= 0);
+	register_for(sub, .match = 0);
+	return sub;
+}
+
+static int read_once(void *arg)
+{
+	char buf[100 * sizeof(struct evq_event_record)] __attribute__((aligned(8)));
+
+	return read_records(*(int *)arg, buf, sizeof(buf));
+}
+
+/* Who sleeps is woken at once, but then not again for a while, and then for all of it. */
+static void expect_wakes(struct __test_metadata *_metadata, __u32 mode)
+{
+	const int size = sizeof(struct evq_event_record);
+	int queue = queue_running(64), sub = subscribe_interval(queue, INTERVAL), got;
+	struct task t;
+	__u64 began;
+
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_MODE, .mode = mode));
+	EXPECT_EQ(INTERVAL, subscription_info(sub).wake_interval_ns);
+	for (int round = 0; round < 2; round++) {
+		task_start(&t, read_once, &sub);
+		UNTIL(sleeps_in(atomic_load(&t.tid), SYS_read));
+		began = now_ns();
+		send(queue, 1, 0);
+		ASSERT_EQ(size, task_join(&t));
+		task_start(&t, read_once, &sub);
+		UNTIL(sleeps_in(atomic_load(&t.tid), SYS_read));
+		for (int i = 0; i < 10; i++)
+			send(queue, 1, 0);
+		/* who looks finds it */
+		EXPECT_EQ(POLLIN, poll_now(sub, POLLIN));
+		/* unless the machine was that slow */
+		if (now_ns() < began + INTERVAL) {
+			got = task_join(&t);
+			EXPECT_EQ(10 * size, got);
+			EXPECT_LE(began + INTERVAL, now_ns());
+		} else {
+			got = task_join(&t);
+			for (; got < 10 * size; got += read_once(&sub))
+				;
+		}
+		/* The next one is at once again: this one has come after the interval. */
+		while (now_ns() < began + 3 * INTERVAL)
+			usleep(1000);
+	}
+	close(sub);
+	close(queue);
+}
+
+TEST(wake_interval)
+{
+	expect_wakes(_metadata, 0);
+}
+
+TEST(wake_interval_no_direct)
+{
+	expect_wakes(_metadata, EVQ_MODE_NO_DIRECT);
+}
+
+/* What is put off is not lost: each of many that are told of changes only, again and again. */
+TEST(wake_interval_edge_triggered)
+{
+	enum { SUBS = 50 };
+	int queue = queue_running(64), epoll = epoll_create1(EPOLL_CLOEXEC), subs[SUBS];
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+
+	ASSERT_LE(0, epoll);
+	for (int i = 0; i < SUBS; i++) {
+		subs[i] = subscribe_args(queue, .wake_interval_ns = INTERVAL / 100);
+		ASSERT_LE(0, subs[i]);
+		ASSERT_EQ(0, fcntl(subs[i], F_SETFL, O_NONBLOCK));
+		register_for(subs[i], .match = EVQ_MATCH_TYPE, .type = i);
+		event.data.u32 = i;
+		ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, subs[i], &event));
+	}
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < SUBS; i++)
+			ASSERT_EQ(1, submit_event(queue, .type = i));
+		for (int left = SUBS; left; left--) {
+			ASSERT_EQ(1, epoll_wait(epoll, &event, 1, patience_ms()));
+			/* It is there, once; that there is no more is what a program has to see. */
+			ASSERT_EQ(sizeof(struct evq_event_record), read_once(&subs[event.data.u32]));
+			ASSERT_EQ(-EAGAIN, read_once(&subs[event.data.u32]));
+		}
+	}
+	for (int i = 0; i < SUBS; i++)
+		close(subs[i]);
+	close(epoll);
+	close(queue);
+}
+
+static int read_some(void *arg)
+{
+	char buf[sizeof(struct evq_event_record)] __attribute__((aligned(8)));
+	int n = 0;
+
+	while (n < 20)
+		n += read_records(*(int *)arg, buf, sizeof(buf)) / (int)sizeof(buf);
+	return n;
+}
+
+/* Before a dispatcher waits for a reader, it wakes him. */
+TEST(wake_interval_and_a_gate)
+{
+	int queue = queue_running(64), sub;
+	struct task t;
+
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX, .gate_max_ns = FOREVER));
+	sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .gate_ns = FOREVER,
+			     .max_records = 1, .wake_interval_ns = INTERVAL);
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	task_start(&t, read_some, &sub);
+	send(queue, 20, 0);
+	EXPECT_EQ(20, task_join(&t));
+	EXPECT_EQ(20, subscription_info(sub).delivered);
+	close(sub);
+	close(queue);
+}
+
+/* The end is for everybody at once, as is a queue that goes. */
+TEST(wake_interval_and_the_end)
+{
+	int queue = queue_running(64), sub = subscribe_interval(queue, INTERVAL);
+	struct task t;
+
+	task_start(&t, read_once, &sub);
+	UNTIL(sleeps_in(atomic_load(&t.tid), SYS_read));
+	send(queue, 1, 0);
+	ASSERT_EQ(sizeof(struct evq_event_record), task_join(&t));
+	task_start(&t, read_once, &sub);
+	UNTIL(sleeps_in(atomic_load(&t.tid), SYS_read));
+	send(queue, 1, 0);
+	ASSERT_EQ(0, queue_drain(queue, 0));
+	ASSERT_EQ(sizeof(struct evq_event_record), task_join(&t));
+	ASSERT_EQ(0, read_once(&sub));
+	close(queue);
+	close(sub);
 }
 
 /* A gap is news, whatever the mark. */

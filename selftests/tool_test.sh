@@ -225,6 +225,7 @@ test_usage_of_subscriptions()
 		status 2 evq sub --wake 0 && says "--wake is 1 at least" &&
 		status 2 evq sub --wake 1025 && says "no more than --records, 1024" &&
 		status 2 evq sub --records 5 --wake 6 && says "no more than --records, 5" &&
+		status 2 evq sub --wake-interval 1001ms && says "--wake-interval is 1s at most" &&
 		status 2 evq sub --workers 2 && says "go with --exec" &&
 		status 2 evq sub --exec true --workers 257 && says "--workers is 256 at most" &&
 		status 2 evq sub --stop 1 && says "go with --exec" &&
@@ -732,6 +733,12 @@ test_wake()
 	status 0 evq pub 4 && finish && is "1 2 3 4" "$(payloads a | paste -sd ' ')"
 }
 
+test_wake_interval()
+{
+	listen a --wake-interval 10ms && status 0 evq pub 1 2 && status 0 evq pub 3 4 && dispatched && finish &&
+		is "1 2 3 4" "$(payloads a | paste -sd ' ')"
+}
+
 test_receipts()
 {
 	status 0 evq pub --track nobody && is 1 "$(grep -c '^event 1 #[0-9]*: callbacks 0, completed 0, failed 0$' out)" &&
@@ -756,11 +763,13 @@ test_many_receipts()
 # What can become of an event whose subscriber does not answer.
 test_receipts_of_failures()
 {
+	local before publisher
 	listen a --ack && halt && status 5 evq pub --track=50ms x && says "1 submitted, 0 refused, 0 failed, 1 outstanding" &&
 		is "" "$(cat out)" || return 1
+	evq stat --json >out && before=$(json queue.dispatched out) || return 1
 	evq pub --track y >out 2>err &
 	publisher=$!
-	until evq stat --json | grep -q '"waiting":0,.*"dispatched":'; do :; done
+	until [ "$(evq stat --json | json queue.dispatched)" -gt "$before" ]; do :; done
 	kill -9 "$subscriber"
 	wait "$publisher"
 	is 5 "$?" && grep -q 'callbacks [01]' out || return 1

@@ -4,7 +4,7 @@
  *
  * A batch is one EVQ_IOC_SUBMIT, a read() takes whatever is there, up to 64 KiB or 32 messages. As
  * subscriptions do unless asked otherwise, it would drop what is too much; it has room for all
- * messages of a run.
+ * messages of a run. Readers ask not to be woken more often than every 100 us.
  *
  * "evq gate" is the same with readers that gate the lane: what is full makes the publisher wait, as
  * pipes and sockets do. Where gates are allowed the dispatcher takes events one by one. A reader
@@ -15,6 +15,8 @@
  */
 #include <sys/resource.h>
 #include "bench.h"
+
+#define WAKE_INTERVAL_NS 100000
 
 struct evq {
 	int queue;
@@ -59,6 +61,7 @@ static void evq_open(struct channel *channel)
 				       .policy = gated && !stuck ? EVQ_POLICY_GATE :
 								   EVQ_POLICY_DROP_OLDEST,
 				       .gate_ns = gated && !stuck ? gate_ns : 0,
+				       .wake_interval_ns = WAKE_INTERVAL_NS,
 				       .max_bytes = room * (setup->payload + 1),
 				       .max_records = stuck ? DEPTH : room);
 

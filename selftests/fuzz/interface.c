@@ -143,6 +143,7 @@ MEMBERS(subscribe, FD(RES_QUEUE),
 	IN(evq_subscribe, max_attempts, FIELD_NUMBER, .most = EVQ_ATTEMPTS_MAX),
 	IN(evq_subscribe, wake_records, FIELD_NUMBER, .most = 4),
 	IN(evq_subscribe, gate_ns, FIELD_SPAN),
+	IN(evq_subscribe, wake_interval_ns, FIELD_SPAN),
 	IN(evq_subscribe, subscription, FIELD_ZERO), HOW);
 MEMBERS(lane_info, FD(RES_QUEUE),
 	IN(evq_lane_info, lane, FIELD_NUMBER, .most = 3), HOW);

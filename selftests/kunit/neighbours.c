@@ -43,6 +43,10 @@ bool evq_dispatcher_may_be_direct(const struct evq_lane *lane)
 	return false;
 }
 
+void evq_dispatcher_init_timer(struct evq_lane *lane)
+{
+}
+
 void evq_dispatch_directly(struct evq_lane *lane)
 {
 	WARN_ON(1);

@@ -149,6 +149,9 @@
 /** define EVQ_ATTEMPTS_MAX - most deliveries that can be asked for */
 #define EVQ_ATTEMPTS_MAX	65535
 
+/** define EVQ_WAKE_INTERVAL_MAX - longest time between wake-ups that can be asked for, ns */
+#define EVQ_WAKE_INTERVAL_MAX	1000000000ULL
+
 /** define EVQ_STATUS_MAX - largest status of an acknowledgment, an errno */
 #define EVQ_STATUS_MAX		4095
 
@@ -888,6 +891,9 @@ enum evq_policy {
  *	waits; one that is not to wait takes what there is
  * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane, at most the
  *	queue's gate_max_ns (EACCES), at least 1; otherwise 0
+ * @wake_interval_ns: for so long after a wake-up for records no other comes; what is queued
+ *	in that time wakes at its end, while whoever looks finds it at once. At most
+ *	EVQ_WAKE_INTERVAL_MAX; 0: each time that there is something to wake for
  * @subscription: returned: its number within its queue; the first is 1
  *
  * Needs EVQ_RIGHT_SUBSCRIBE. It receives nothing until something is registered.
@@ -902,6 +908,7 @@ struct evq_subscribe {
 	__u32 max_attempts;
 	__u32 wake_records;
 	__u64 gate_ns;
+	__u64 wake_interval_ns;
 	__u64 subscription;
 };
 
@@ -1051,6 +1058,7 @@ struct evq_unregister {
  * @nr_readers: fds it has
  * @disconnected: 1 if it was disconnected, otherwise 0
  * @gate_ns: as in struct evq_subscribe
+ * @wake_interval_ns: likewise
  * @subscription: its number within its queue
  * @bytes: payload bytes queued and in hand
  * @redelivered: records that went back to their place as their reader went away
@@ -1076,6 +1084,7 @@ struct evq_subscription_info {
 	__u32 nr_readers;
 	__u32 disconnected;
 	__u64 gate_ns;
+	__u64 wake_interval_ns;
 	__u64 subscription;
 	__u64 bytes;
 	__u64 redelivered;

@@ -611,6 +611,8 @@ typedef int (*evq_gap_fn)(void *data, const struct evq_gap_record *gap);
  *	delivered; @max_records, @max_bytes and @policy are about what has none. Only for a
  *	subscription with one reader, and without EVQ_SUBSCRIBE_ACK. 0: no ring
  * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane
+ * @wake_interval_ns: for so long after a wake-up no other comes; at most EVQ_WAKE_INTERVAL_MAX;
+ *	0: each time that there is something to read
  */
 struct evq_subscription_options {
 	uint32_t policy;
@@ -622,6 +624,7 @@ struct evq_subscription_options {
 	uint32_t wake_records;
 	uint32_t ring_size;
 	uint64_t gate_ns;
+	uint64_t wake_interval_ns;
 };
 
 /**

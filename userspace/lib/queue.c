@@ -13,7 +13,7 @@
 /* The sizes that the structures had when they first came. */
 #define QUEUE_OPTIONS_SIZE_V1 (sizeof(char *) + 32)
 #define SETTINGS_SIZE_V1 72
-#define SUBSCRIPTION_OPTIONS_SIZE_V1 40
+#define SUBSCRIPTION_OPTIONS_SIZE_V1 48
 #define ALL_RIGHTS (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL)
 
 /* Holds nothing that changes, so that every function is thread-safe as the fd is. */
@@ -345,6 +345,7 @@ struct evq_subscription *evq_queue_subscribe(struct evq_queue *queue,
 	subscribe.max_attempts = wanted.max_attempts;
 	subscribe.wake_records = wanted.wake_records;
 	subscribe.gate_ns = wanted.gate_ns;
+	subscribe.wake_interval_ns = wanted.wake_interval_ns;
 	if (ioctl(queue->fd, EVQ_IOC_SUBSCRIBE, &subscribe))
 		return NULL;
 	subscription = evq__subscription_new(subscribe.out_fd, wanted.ring_size);

@@ -32,6 +32,8 @@ static const char help[] =
 	"  -R, --records=N       most records that wait\n"
 	"  -B, --bytes=N         most payload bytes that wait\n"
 	"  -W, --wake=N          read when N records wait, or the end is there\n"
+	"  -V, --wake-interval=TIME\n"
+	"                        be woken no more often than that; 1s at most\n"
 	"  -a, --ack             acknowledge each record when it is printed\n"
 	"  -x, --exec=COMMAND    run COMMAND for each event, with the payload as its input and\n"
 	"                        EVQ_SEQ, _ID, _KEY, _TYPE, _PRIORITY and others in the\n"
@@ -463,6 +465,7 @@ static const struct option options[] = {
 	{ "records", required_argument, NULL, 'R' },
 	{ "bytes", required_argument, NULL, 'B' },
 	{ "wake", required_argument, NULL, 'W' },
+	{ "wake-interval", required_argument, NULL, 'V' },
 	{ "ack", no_argument, NULL, 'a' },
 	{ "exec", required_argument, NULL, 'x' },
 	{ "workers", required_argument, NULL, 'w' },
@@ -495,6 +498,11 @@ static bool take_subscription(struct evq_subscription_options *what, int option)
 		return true;
 	case 'W':
 		what->wake_records = to_size("--wake", optarg, EVQ_RECORDS_MAX);
+		return true;
+	case 'V':
+		what->wake_interval_ns = to_duration("--wake-interval", optarg);
+		if (what->wake_interval_ns > EVQ_WAKE_INTERVAL_MAX)
+			usage_error("--wake-interval is 1s at most");
 		return true;
 	case 'K':
 		what->flags |= EVQ_SUBSCRIBE_KEY_EXCLUSIVE;
@@ -532,7 +540,7 @@ static void check(const struct subscriber *subscriber, struct evq_subscription_o
 
 int run_sub(int argc, char **argv)
 {
-	static const char *const letters = "q:jl:n:t:rP:G:R:B:W:ax:w:KS:I:A:h";
+	static const char *const letters = "q:jl:n:t:rP:G:R:B:W:V:ax:w:KS:I:A:h";
 	struct evq_subscription_options what = { .policy = EVQ_POLICY_DROP_OLDEST };
 	struct subscriber subscriber = { 0 };
 	const char *name = NULL;
