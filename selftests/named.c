@@ -344,6 +344,7 @@ TEST_F(named, destroyed_while_producers_wait)
 	EXPECT_EQ(-ESHUTDOWN, try_event(self->queue, .id = 9));
 	/* When all is handed out. */
 	EXPECT_TRUE(poll_for(self->queue, POLLHUP) & POLLHUP);
+	EXPECT_EQ(POLLOUT | POLLHUP, poll_now(self->queue, POLLOUT));
 	/* all that was accepted is read */
 	reader_ids(&r, 1, 3);
 	reader_eof(&r);

@@ -436,6 +436,27 @@ TEST_F(ring, woken_if_armed)
 	close(ep);
 }
 
+/* Who has armed, and is not to be woken yet, stays armed until he is. */
+TEST_F(ring, wake_interval)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	self->sub = subscribe_args(self->queue, .wake_interval_ns = 10000000);
+	ASSERT_LE(0, self->sub);
+	register_for(self->sub, .match = 0);
+	reader_init_ring(&self->r, self->sub, SMALL);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, self->sub, &event));
+	for (__u64 id = 1; id <= 50; id++) {
+		arm(self->r.ring);
+		submit_ids(self->queue, id, 1);
+		ASSERT_EQ(1, woken(ep));
+		ASSERT_FALSE(is_armed(self->r.ring));
+		reader_ids(&self->r, id, 1);
+	}
+	close(ep);
+}
+
 /* A program that sleeps only when it has armed and looked misses nothing. */
 static int produce(void *arg)
 {
