@@ -11,6 +11,10 @@
  * sequential, until an event is settled with one subscription before it goes to
  * the next. Before it sleeps in a batch it issues all wake-ups.
  *
+ * A subscription that was woken shorter ago than it asked for is held, by who has the
+ * role of the dispatcher, and a timer wakes the thread when one of those is due. The
+ * timer itself wakes no reader: it has no right to the list, nor to sleeping locks.
+ *
  * Where few registrations match, to wake the thread costs more than what it then
  * does. So a producer that finds it asleep takes its role and hands out a bounded
  * number of records itself, with preemption off, so that nobody ever waits for a
