@@ -10,6 +10,12 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#include <linux/io_uring/cmd.h>
+#else
+#include <linux/io_uring.h>
+#endif
+
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 /* Gone: a missing llseek means the same. */
 #define no_llseek NULL
@@ -21,6 +27,16 @@
 #else
 #define evq_const_device struct device
 #endif
+
+/* The part of a submission queue entry that is the command's own: memory shared with the program */
+static inline const void *evq_uring_command_of(const struct io_uring_cmd *cmd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	return cmd->sqe->cmd;
+#else
+	return cmd->cmd;
+#endif
+}
 
 /* Of a mapping that is being made */
 static inline void evq_vma_set_flags(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)

@@ -13,6 +13,7 @@
 #include "lane.h"
 #include "listener.h"
 #include "queue.h"
+#include "submit_ring.h"
 #include "subscription.h"
 
 /*
@@ -44,6 +45,7 @@
  * @last: number of the subscription that was delivered to last; 0: none
  * @listener: found: to be called; NULL: none
  * @gate: found: it holds the lane
+ * @found: of a step: here, as what is on the stack is cleared each time
  */
 struct evq_fanout {
 	struct evq_queue	*queue;
@@ -60,6 +62,7 @@ struct evq_fanout {
 	u64			last;
 	struct evq_listener	*listener;
 	struct evq_gate		gate;
+	struct evq_registration	*found[EVQ_BATCH];
 };
 
 /* Whether the event has to settle before it goes on to @subscription. */
@@ -99,14 +102,14 @@ static unsigned int evq_fanout_deliver(struct evq_fanout *fanout, struct evq_reg
 /* Find and deliver, until that is all, or there is something to do without RCU. */
 static bool evq_fanout_step(struct evq_fanout *fanout)
 {
-	struct evq_registration *found[EVQ_BATCH];
+	struct evq_registration **found = fanout->found;
 	struct evq_match before = fanout->match;
 	unsigned int i = 0, n, done, group;
 	bool settle = false;
 
 	rcu_read_lock();
 	n = evq_index_match(&fanout->queue->index, fanout->event, fanout->event->epoch,
-			    &fanout->match, found, ARRAY_SIZE(found));
+			    &fanout->match, found, ARRAY_SIZE(fanout->found));
 	evq_delay_point_atomic();
 	while (i < n && !fanout->listener && !fanout->gate.subscription) {
 		settle = evq_fanout_must_settle(fanout, found[i]);
@@ -353,6 +356,7 @@ static int evq_dispatcher(void *data)
 			evq_dispatcher_wake(lane);
 		}
 		evq_lane_absorb_emitted(lane);
+		evq_submit_rings_take(lane);
 		evq_delay_point();
 		max = evq_dispatcher_at_once(lane->settings);
 		/* Before the lane notes that we sleep: who reads that may wake us at once. */
@@ -363,11 +367,14 @@ static int evq_dispatcher(void *data)
 		evq_delay_point_atomic();
 		if (work == EVQ_WORK_NONE) {
 			/*
-			 * Pairs with llist_add() in evq_lane_emit(), and with
-			 * evq_dispatcher_timer(), who then wake us.
+			 * Pairs with llist_add() in evq_lane_emit() and evq_submit_ring_activate(),
+			 * and with evq_dispatcher_timer(), who then wake us.
 			 */
-			if (llist_empty(&lane->emitted) && list_empty(&garbage) &&
-			    !READ_ONCE(lane->wake_due)) {
+			if (!list_empty(&lane->rings)) {
+				__set_current_state(TASK_RUNNING);
+				evq_submit_rings_rest(lane);
+			} else if (llist_empty(&lane->emitted) && llist_empty(&lane->activated) &&
+				   list_empty(&garbage) && !READ_ONCE(lane->wake_due)) {
 				evq_delay_point_atomic();
 				schedule();
 			}

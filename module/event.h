@@ -162,8 +162,13 @@ struct evq_settlement {
 	struct pid	*pid;
 };
 
+int evq_event_module_init(void);
+void evq_event_module_exit(void);
+
+void evq_event_construct(void *memory);
 struct evq_event *evq_event_alloc(struct evq_queue *queue, size_t data_len, gfp_t gfp);
 void evq_event_init(struct evq_event *event, struct evq_queue *queue, size_t data_len);
+void evq_event_free(struct evq_event *event);
 void evq_event_get(struct evq_event *event);
 void evq_event_put(struct evq_event *event, struct list_head *garbage);
 void evq_events_free(struct list_head *events);

@@ -41,16 +41,21 @@ struct evq_group {
 	struct rcu_head		rcu;
 };
 
+/* A group of those that an event may match; then the next of its registrations to match */
+union evq_head {
+	struct evq_group	*group;
+	struct evq_link		*link;
+};
+
 /* Nobody can choose ids, types and keys such that they collide. */
-static siphash_key_t evq_index_secret __read_mostly;
+static hsiphash_key_t evq_index_secret __read_mostly;
 
 static u32 evq_group_hash(const void *data, u32 len, u32 seed)
 {
-	const struct evq_group_key *key = data;
+	struct evq_group_key key = *(const struct evq_group_key *)data;
 
-	return siphash_3u64(key->id ^ seed, key->key,
-			    (u64)key->type << 32 | key->match << 16 | key->span,
-			    &evq_index_secret);
+	key.id ^= seed;
+	return hsiphash(&key, sizeof(key), &evq_index_secret);
 }
 
 static const struct rhashtable_params evq_group_params = {
@@ -307,7 +312,7 @@ static struct evq_link *evq_group_next(const struct evq_group *group, const stru
 
 /* The groups that @event matches. */
 static unsigned int evq_index_groups(struct evq_index *index, const struct evq_event *event,
-				     struct evq_group **groups)
+				     union evq_head *heads)
 {
 	/*
 	 * A class that the event must see was added before the event left the
@@ -328,8 +333,8 @@ static unsigned int evq_index_groups(struct evq_index *index, const struct evq_e
 		};
 
 		classes &= classes - 1;
-		groups[n] = rhashtable_lookup(&index->groups, &key, evq_group_params);
-		if (groups[n])
+		heads[n].group = rhashtable_lookup(&index->groups, &key, evq_group_params);
+		if (heads[n].group)
 			n++;
 	}
 	return n;
@@ -352,11 +357,11 @@ unsigned int evq_index_match(struct evq_index *index, const struct evq_event *ev
 			     u64 epoch, struct evq_match *match,
 			     struct evq_registration **found, unsigned int max)
 {
-	struct evq_group *groups[EVQ_CLASSES];
-	struct evq_link *heads[EVQ_CLASSES];
+	union evq_head heads[EVQ_CLASSES];
 	unsigned int i, first, step, n = 0, nr_heads = 0, nr_groups;
+	struct evq_link *link;
 
-	nr_groups = evq_index_groups(index, event, groups);
+	nr_groups = evq_index_groups(index, event, heads);
 	if (!nr_groups) {
 		match->done = true;
 		return 0;
@@ -364,25 +369,26 @@ unsigned int evq_index_match(struct evq_index *index, const struct evq_event *ev
 
 	spin_lock(&index->lock);
 	for (i = 0; i < nr_groups; i++) {
-		heads[nr_heads] = evq_group_next(groups[i], match);
-		if (heads[nr_heads])
-			nr_heads++;
+		link = evq_group_next(heads[i].group, match);
+		if (link)
+			heads[nr_heads++].link = link;
 	}
 	/* Merge. Each step counts, also one that finds a registration too new to match. */
 	for (step = 0; step < max && nr_heads; step++) {
 		struct evq_registration *registration;
 
 		for (i = 1, first = 0; i < nr_heads; i++)
-			if (evq_place_compare(&heads[i]->registration->place,
-					      &heads[first]->registration->place) < 0)
+			if (evq_place_compare(&heads[i].link->registration->place,
+					      &heads[first].link->registration->place) < 0)
 				first = i;
-		registration = heads[first]->registration;
+		link = heads[first].link;
+		registration = link->registration;
 		if (registration->epoch <= epoch)
 			found[n++] = registration;
 		match->after = registration->place;
 		match->started = true;
-		heads[first] = rb_entry_safe(rb_next(&heads[first]->node), struct evq_link, node);
-		if (!heads[first])
+		heads[first].link = rb_entry_safe(rb_next(&link->node), struct evq_link, node);
+		if (!heads[first].link)
 			heads[first] = heads[--nr_heads];
 	}
 	match->done = !nr_heads;

@@ -8,7 +8,7 @@
 #include "subscription.h"
 
 /**
- * evq_ioctl_run() - run an ioctl
+ * evq_ioctl_run() - run an ioctl, or a command of io_uring
  * @table: the commands of this kind of fd
  * @n: how many
  * @file: the fd's
@@ -19,7 +19,7 @@
  * version of the structure the caller has.
  *
  * Context: process; may sleep.
- * Return: 0 or a negative error; -ENOTTY if there is no such command.
+ * Return: what the command returned; -ENOTTY if there is none of that number.
  */
 long evq_ioctl_run(const struct evq_ioctl *table, size_t n, struct file *file,
 		   unsigned int cmd, void __user *uarg)

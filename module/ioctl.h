@@ -36,10 +36,12 @@ union evq_ioctl_arg {
 	struct evq_ack_many		ack_many;
 	struct evq_ring_create		ring_create;
 	struct evq_ring_kick		ring_kick;
+	struct evq_submit_ring_create	submit_ring_create;
+	struct evq_submit_ring_kick	submit_ring_kick;
 };
 
 /**
- * struct evq_call - an ioctl under way, on the caller's stack
+ * struct evq_call - a command under way, on the caller's stack
  * @file: the fd's
  * @arg: the structure, what the caller left out being zero
  * @uarg: where it came from
@@ -58,7 +60,8 @@ struct evq_call {
  * struct evq_ioctl - a command
  * @cmd: its number, with today's size
  * @min_size: size of the first version of its structure
- * @run: what it does: returns 0 or a negative error; gives its results back
+ * @run: what it does: returns 0, or a result that io_uring hands on, or a
+ *	negative error; gives its other results back
  *	with evq_call_answer(), before it lets anybody see what it did if that
  *	cannot be undone. That the structure can be written was checked, so the
  *	answer fails only if another thread changes the mapping

@@ -49,6 +49,8 @@ void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
 	lane->next_seq = 1;
 	evq_history_init(&lane->history);
 	init_llist_head(&lane->emitted);
+	init_llist_head(&lane->activated);
+	INIT_LIST_HEAD(&lane->rings);
 	INIT_LIST_HEAD(&lane->carried);
 	INIT_LIST_HEAD(&lane->pooled);
 	INIT_LIST_HEAD(&lane->incoming);
@@ -269,7 +271,7 @@ static void evq_lane_dismiss(struct evq_lane *lane, struct evq_submission *submi
 	/* Pairs with READ_ONCE() in evq_lane_wait(); what it guards is read under the lock. */
 	WRITE_ONCE(submission->blocked, false);
 	evq_delay_point_atomic();
-	wake_up_process(submission->task);
+	submission->dismissed(submission);
 }
 
 /*
@@ -309,29 +311,24 @@ static bool evq_lane_admit(struct evq_lane *lane, struct list_head *garbage)
 	return false;
 }
 
-/* Wait until the submission is taken or dismissed, a signal, or the deadline. */
-static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submission, u64 deadline_ns)
+static void evq_submission_wake(struct evq_submission *submission)
+{
+	wake_up_process(submission->task);
+}
+
+/**
+ * evq_lane_leave() - wait for room no more
+ * @lane: the lane
+ * @submission: what evq_lane_enter() said -EINPROGRESS of
+ * @why: why it is not to wait any more, if it does; a negative error
+ *
+ * Context: process; may sleep.
+ * Return: 0 if all was accepted; otherwise why the next one was not, which may be @why.
+ */
+int evq_lane_leave(struct evq_lane *lane, struct evq_submission *submission, int why)
 {
 	bool writable = false;
-	int ret = 0;
-
-	for (;;) {
-		set_current_state(TASK_INTERRUPTIBLE);
-		evq_delay_point_atomic();
-		/* Pairs with WRITE_ONCE() in evq_lane_dismiss(), which then wakes us. */
-		if (!READ_ONCE(submission->blocked))
-			break;
-		if (signal_pending(current)) {
-			ret = -ERESTARTSYS;
-			break;
-		}
-		evq_delay_point_atomic();
-		if (!evq_sleep_until(deadline_ns)) {
-			ret = -ETIMEDOUT;
-			break;
-		}
-	}
-	__set_current_state(TASK_RUNNING);
+	int ret = why;
 
 	evq_delay_point();
 	spin_lock(&lane->lock);
@@ -352,23 +349,47 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
 	return ret;
 }
 
+/* Wait until the submission is taken or dismissed, a signal, or the deadline. */
+static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submission, u64 deadline_ns)
+{
+	int ret = 0;
+
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		evq_delay_point_atomic();
+		/* Pairs with WRITE_ONCE() in evq_lane_dismiss(), which then wakes us. */
+		if (!READ_ONCE(submission->blocked))
+			break;
+		if (signal_pending(current)) {
+			ret = -ERESTARTSYS;
+			break;
+		}
+		evq_delay_point_atomic();
+		if (!evq_sleep_until(deadline_ns)) {
+			ret = -ETIMEDOUT;
+			break;
+		}
+	}
+	__set_current_state(TASK_RUNNING);
+	return evq_lane_leave(lane, submission, ret);
+}
+
 /**
- * evq_lane_submit() - have events accepted
+ * evq_lane_enter() - have events accepted, and line up for room
  * @lane: the lane
- * @submission: the events, EVQ_BATCH at most, with @taken 0
- * @nonblock: do not wait for room
- * @deadline_ns: when to stop waiting for room; 0: never
+ * @submission: the events, EVQ_BATCH at most, with @taken 0, and @dismissed
+ * @nonblock: do not line up
  *
  * What is not accepted stays in @submission->events.
  *
- * Context: process; sleeps (interruptible) for room unless @nonblock.
- * Return: 0 if all was accepted, otherwise why the next one was not: -EAGAIN,
- *	-ETIMEDOUT, -ERESTARTSYS, -EEXIST or -ESHUTDOWN.
+ * Context: process; may sleep, but waits for nothing.
+ * Return: 0 if all was accepted; -EINPROGRESS if there is no room, and the caller owes
+ *	evq_lane_leave(); otherwise why the next one was not accepted: -EAGAIN, -EEXIST or
+ *	-ESHUTDOWN.
  */
-int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
-		    bool nonblock, u64 deadline_ns)
+int evq_lane_enter(struct evq_lane *lane, struct evq_submission *submission, bool nonblock)
 {
-	bool rouse = false, wait = false, direct = false;
+	bool rouse = false, direct = false;
 	struct evq_event *event;
 	enum evq_room room;
 	LIST_HEAD(garbage);
@@ -393,14 +414,13 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		} else if (nonblock) {
 			ret = -EAGAIN;
 		} else {
-			submission->task = current;
+			ret = -EINPROGRESS;
 			submission->blocked = true;
-			wait = true;
 			lane->nr_blocked++;
 			evq_lane_line_up(lane, submission);
 		}
 		if (submission->taken && lane->state == EVQ_STATE_RUNNING) {
-			direct = !wait && evq_lane_take_role(lane);
+			direct = ret != -EINPROGRESS && evq_lane_take_role(lane);
 			/* Whoever has the role looks for more before he gives it back. */
 			if (!lane->direct)
 				rouse = evq_lane_rouse(lane);
@@ -416,9 +436,31 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 	if (rouse)
 		wake_up_process(lane->dispatcher);
 	evq_events_free(&garbage);
-	if (wait)
-		ret = evq_lane_wait(lane, submission, deadline_ns);
 	return ret;
+}
+
+/**
+ * evq_lane_submit() - have events accepted
+ * @lane: the lane
+ * @submission: the events, EVQ_BATCH at most, with @taken 0
+ * @nonblock: do not wait for room
+ * @deadline_ns: when to stop waiting for room; 0: never
+ *
+ * What is not accepted stays in @submission->events.
+ *
+ * Context: process; sleeps (interruptible) for room unless @nonblock.
+ * Return: 0 if all was accepted, otherwise why the next one was not: -EAGAIN,
+ *	-ETIMEDOUT, -ERESTARTSYS, -EEXIST or -ESHUTDOWN.
+ */
+int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
+		    bool nonblock, u64 deadline_ns)
+{
+	int ret;
+
+	submission->task = current;
+	submission->dismissed = evq_submission_wake;
+	ret = evq_lane_enter(lane, submission, nonblock);
+	return ret == -EINPROGRESS ? evq_lane_wait(lane, submission, deadline_ns) : ret;
 }
 
 /**
@@ -481,13 +523,14 @@ static void evq_lane_absorb(struct evq_lane *lane)
 static bool evq_lane_accept_incoming(struct evq_lane *lane, struct list_head *garbage)
 {
 	struct evq_event *event;
-	u64 now = ktime_get_ns();
 	enum evq_room room;
 	unsigned int n;
 	bool full;
+	u64 now;
 
 	lockdep_assert_held(&lane->lock);
 
+	now = list_empty(&lane->incoming) ? 0 : ktime_get_ns();
 	for (n = 0; n < EVQ_BATCH && !list_empty(&lane->incoming); n++) {
 		event = list_first_entry(&lane->incoming, struct evq_event, node);
 		if (evq_lane_accepts(lane)) {
@@ -708,8 +751,12 @@ bool evq_lane_hand_over(struct evq_lane *lane, struct list_head *batch,
 	lane->carried_match = *match;
 	list_splice_init(batch, &lane->carried);
 	spin_lock(&lane->lock);
-	/* All that anybody wakes the thread for: they saw that it was not idle. */
+	/*
+	 * All that anybody wakes the thread for: they saw that it was not idle. And what it has
+	 * found itself, before it found that it has to wait for us: rings.
+	 */
 	wake = lane->in_flight || lane->lines || !llist_empty(&lane->emitted) ||
+	       !llist_empty(&lane->activated) || !list_empty(&lane->rings) ||
 	       !list_empty(&lane->incoming) || !list_empty(&lane->pooled) ||
 	       lane->state == EVQ_STATE_STOPPING || READ_ONCE(lane->wake_due) ||
 	       (lane->busy && lane->state == EVQ_STATE_RUNNING);

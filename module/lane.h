@@ -15,7 +15,8 @@
  * message queues hand over in the same way, in the other direction.)
  *
  * Producers in the kernel cannot wait. What they emit goes on a list without a
- * lock, from which the dispatcher takes it into the lane; see producer.h.
+ * lock, from which the dispatcher takes it into the lane; see producer.h. Submission rings are
+ * likewise taken from by the dispatcher, but stand in line as a producer does; see submit_ring.h.
  *
  * While its dispatcher sleeps, a producer may do its work for a while; see
  * dispatcher.h. Whoever does it has the role of the dispatcher, which only one
@@ -55,26 +56,28 @@ struct task_struct;
 #define EVQ_LOSSES_MAX 16
 
 /**
- * struct evq_submission - events on their way into a lane, on the producer's stack
+ * struct evq_submission - events on their way into a lane
  * @events: those that were not accepted yet, in order
  * @taken: number of those that were
  * @seqs: their sequence numbers
  * @node: in the line of the level of the first of @events, while blocked
- * @task: the producer, to be woken when @blocked ends
+ * @dismissed: called when @blocked ends, with the lane's lock held
+ * @task: a producer that sleeps meanwhile
  * @error: why the first of @events cannot be accepted; 0 if it is not known
  * @blocked: in a line; ends when all is accepted, or cannot be
  *
- * Lives on the stack of a producer, who leaves only with the lane's lock taken
- * and @blocked seen to be false, or made so.
+ * Lives on the stack of a producer, or in a submission ring. Who leaves does so with the lane's
+ * lock taken and @blocked seen to be false, or made so.
  *
- * All but @task belong to the lane's lock while @blocked; @blocked itself may
- * be read without it by the producer.
+ * All but @task and @dismissed belong to the lane's lock while @blocked; @blocked itself may
+ * be read without it.
  */
 struct evq_submission {
 	struct list_head	events;
 	unsigned int		taken;
 	u64			seqs[EVQ_BATCH];
 	struct list_head	node;
+	void			(*dismissed)(struct evq_submission *submission);
 	struct task_struct	*task;
 	int			error;
 	bool			blocked;
@@ -156,6 +159,9 @@ struct evq_cover {
  * @incoming: the dispatcher's own: of these, what is out of its pool, to be accepted next;
  *	EVQ_BATCH at most
  * @rouse: wakes the dispatcher from any context
+ * @activated: submission rings that there is something to do for; no lock
+ * @rings: the thread's own: likewise, after it has found them there. Whether there are any may be
+ *	asked with @lock, as the thread takes that before it sleeps
  *
  * Lock order: @lock is taken inside the index's lock. Inside it only the locks
  * of identities and of receipts, and those of the scheduler.
@@ -205,6 +211,9 @@ struct evq_lane {
 	struct list_head	pooled;
 	struct list_head	incoming;
 	struct irq_work		rouse;
+
+	struct llist_head	activated;
+	struct list_head	rings;
 };
 
 /**
@@ -224,6 +233,8 @@ enum evq_work {
 void evq_lane_init(struct evq_lane *lane, struct evq_queue *queue, u32 number,
 		   enum evq_state state);
 void evq_lane_destroy(struct evq_lane *lane);
+int evq_lane_enter(struct evq_lane *lane, struct evq_submission *submission, bool nonblock);
+int evq_lane_leave(struct evq_lane *lane, struct evq_submission *submission, int why);
 int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 		    bool nonblock, u64 deadline_ns);
 void evq_lane_emit(struct evq_lane *lane, struct llist_node *node);

@@ -22,7 +22,9 @@
  *     subscription       a read queue with its registrations and readers
  *     read_queue         records, gaps, and the ledger
  *     record             records as programs find them
+ *     area               pages that a program maps too
  *     ring               memory shared with a program, through which records go out
+ *     sender             who submits: what he may, who pays
  *     event              what is submitted, and how its callbacks fare
  *     expiry             callbacks that take too long
  *     receipts           what producers are told of that
@@ -38,6 +40,7 @@
 
 #include "delay.h"
 #include "device.h"
+#include "event.h"
 #include "listener.h"
 #include "queue.h"
 #include "read_queue.h"
@@ -104,9 +107,12 @@ static int __init evq_init(void)
 		return -EINVAL;
 	}
 
-	ret = evq_read_queue_module_init();
+	ret = evq_event_module_init();
 	if (ret)
 		return ret;
+	ret = evq_read_queue_module_init();
+	if (ret)
+		goto exit_event;
 	ret = evq_queue_module_init();
 	if (ret)
 		goto exit_read_queue;
@@ -131,6 +137,8 @@ exit_queue:
 	evq_queue_module_exit();
 exit_read_queue:
 	evq_read_queue_module_exit();
+exit_event:
+	evq_event_module_exit();
 	return ret;
 }
 
@@ -141,6 +149,7 @@ static void __exit evq_exit(void)
 	evq_delay_point();
 	evq_queue_module_exit();
 	evq_read_queue_module_exit();
+	evq_event_module_exit();
 }
 
 module_init(evq_init);

@@ -47,6 +47,7 @@ static struct evq_pool *evq_pool_alloc(struct evq_queue *queue, unsigned int nr_
 {
 	struct evq_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL);
 	struct evq_event *event;
+	unsigned int n;
 
 	if (!pool)
 		return NULL;
@@ -62,6 +63,8 @@ static struct evq_pool *evq_pool_alloc(struct evq_queue *queue, unsigned int nr_
 		evq_pool_free(pool);
 		return NULL;
 	}
+	for (n = 0; n < nr_slots; n++)
+		evq_event_construct(evq_pool_slot(pool, n));
 	return pool;
 }
 
@@ -146,7 +149,7 @@ void evq_pool_return(struct evq_event *event)
 	if (event->pooled)
 		evq_pool_give(pool, event);
 	else
-		kvfree(event);
+		evq_event_free(event);
 	evq_pool_put(pool);
 }
 

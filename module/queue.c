@@ -28,6 +28,7 @@ unsigned int evq_max_queues = 1024;
 unsigned int evq_max_subscriptions = 65536;
 
 static struct workqueue_struct *evq_queue_releases;
+static struct workqueue_struct *evq_queue_reliefs;
 /* Queues that exist, the default one included. */
 static atomic_t evq_nr_queues = ATOMIC_INIT(0);
 static atomic_t evq_last_queue = ATOMIC_INIT(0);
@@ -45,7 +46,15 @@ int evq_queue_module_init(void)
 	evq_identity_module_init();
 	get_random_bytes(&evq_lane_secret, sizeof(evq_lane_secret));
 	evq_queue_releases = alloc_workqueue("evq", 0, 0);
-	return evq_queue_releases ? 0 : -ENOMEM;
+	if (!evq_queue_releases)
+		return -ENOMEM;
+	/* What runs there may take long. */
+	evq_queue_reliefs = alloc_workqueue("evq-relief", WQ_UNBOUND, 0);
+	if (!evq_queue_reliefs) {
+		destroy_workqueue(evq_queue_releases);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 /**
@@ -57,9 +66,22 @@ int evq_queue_module_init(void)
 void evq_queue_module_exit(void)
 {
 	wait_var_event(&evq_nr_queues, !atomic_read(&evq_nr_queues));
-	/* The tail of the last release, then that of the last RCU callback. */
+	/* The tail of the last work item, then that of the last RCU callback. */
+	destroy_workqueue(evq_queue_reliefs);
 	destroy_workqueue(evq_queue_releases);
 	rcu_barrier();
+}
+
+/**
+ * evq_queue_defer() - have a work item run that may make memory free
+ * @work: the work item; what it uses holds a queue
+ *
+ * Context: any.
+ * Return: false if it was queued already.
+ */
+bool evq_queue_defer(struct work_struct *work)
+{
+	return queue_work(evq_queue_reliefs, work);
 }
 
 static void evq_queue_uncount(void)

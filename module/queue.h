@@ -16,6 +16,8 @@
  *
  *     evq_devices_lock                   mutex: named queues
  *       evq_queue.mutex                  mutex: see below
+ *     evq_submit_ring.taking             mutex: entries; of it only one is waited for at a time
+ *       evq_lane.lock                    and what is inside it, as for any who submits
  *     evq_subscription.registering       mutex: numbers of registrations
  *       evq_subscription.replaying       mutex: replays
  *         evq_queue.mutex                mutex: subscriptions, index, settings, start and stop
@@ -30,7 +32,7 @@
  * evq_identities.lock and those of the tables of users and shares are taken with no other held.
  * No memory is allocated with evq_queue.mutex held (but for what the hash table
  * does on its own, without waiting), so whoever is short of memory holds up
- * nobody else. No mutex is taken by who submits, dispatches or reads, but for
+ * nobody else. No mutex is waited for by who submits, dispatches or reads, but for
  * that of a replay.
  *
  * A queue knows nothing of files and user memory.
@@ -125,6 +127,7 @@ struct evq_queue {
 
 int evq_queue_module_init(void);
 void evq_queue_module_exit(void);
+bool evq_queue_defer(struct work_struct *work);
 
 struct evq_queue *evq_queue_create(const char *name, u32 nr_lanes,
 				   const struct evq_queue_settings *settings,

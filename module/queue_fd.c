@@ -4,6 +4,7 @@
 #include <linux/ctype.h>
 #include <linux/cred.h>
 #include <linux/file.h>
+#include <linux/log2.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -20,6 +21,9 @@
 #include "queue_fd.h"
 #include "receipts.h"
 #include "receipts_fd.h"
+#include "sender.h"
+#include "submit_ring.h"
+#include "submit_ring_fd.h"
 #include "subscription.h"
 #include "subscription_fd.h"
 #include "user.h"
@@ -28,9 +32,6 @@
 
 /* A submit copies payloads in before it looks for room; about so much at a time. */
 #define EVQ_STAGE_BYTES (64 * 1024)
-
-/* At the limit of his memory cgroup the submitter is told so, and nobody is killed. */
-#define EVQ_GFP_PAID (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /**
  * struct evq_handle - what a queue fd is; constant while the file is open
@@ -330,83 +331,22 @@ static struct evq_event_desc __user *evq_submit_desc(const struct evq_submit *ar
 
 /**
  * struct evq_submit_call - a submit under way, on the caller's stack
- * @call: the call
  * @arg: its structure
- * @share: who pays
- * @receipts: where tracked events report; NULL: there are none
+ * @sender: who submits
  * @nonblock: not to wait
  */
 struct evq_submit_call {
-	struct evq_call		*call;
 	struct evq_submit	*arg;
-	struct evq_share	*share;
-	struct evq_receipts	*receipts;
+	const struct evq_sender	*sender;
 	bool			nonblock;
 };
-
-static int evq_desc_check(const struct evq_submit_call *submit, const struct evq_event_desc *desc)
-{
-	const struct evq_queue_settings *settings = &submit->share->queue->settings;
-
-	if (desc->flags & ~(EVQ_EVENT_UNIQUE | EVQ_EVENT_TRACKED) || desc->reserved ||
-	    desc->priority >= EVQ_LEVELS ||
-	    (desc->flags & EVQ_EVENT_UNIQUE && !desc->id) ||
-	    (desc->flags & EVQ_EVENT_TRACKED && !submit->receipts) ||
-	    (!(desc->flags & EVQ_EVENT_TRACKED) && desc->cookie))
-		return -EINVAL;
-	if (desc->data_len > READ_ONCE(settings->max_payload))
-		return -EMSGSIZE;
-	if (desc->priority > READ_ONCE(settings->open_level) &&
-	    !evq_call_may(submit->call, EVQ_RIGHT_CONTROL))
-		return -EACCES;
-	return 0;
-}
-
-/* What an event needs besides its memory; what it has got goes with it. */
-static int evq_event_equip(const struct evq_submit_call *submit, struct evq_event *event,
-			   const struct evq_event_desc *desc, bool wait)
-{
-	struct evq_receipt_entry *receipt;
-
-	event->uid = current_euid();
-	event->gid = current_egid();
-	event->pid = get_pid(task_tgid(current));
-	event->id = desc->id;
-	event->key = desc->key;
-	event->type = desc->type;
-	event->priority = desc->priority;
-	event->unique = desc->flags & EVQ_EVENT_UNIQUE;
-	event->counted = desc->id || desc->flags & EVQ_EVENT_TRACKED;
-	if (desc->id) {
-		event->identity = evq_identity_get(&event->queue->identities, desc->id,
-						   GFP_KERNEL_ACCOUNT);
-		if (!event->identity)
-			return -ENOMEM;
-	}
-	if (copy_from_user(event->data, u64_to_user_ptr(desc->data_ptr), desc->data_len))
-		return -EFAULT;
-	if (desc->flags & EVQ_EVENT_TRACKED) {
-		receipt = evq_receipt_reserve(submit->receipts, desc->cookie, !wait,
-					      submit->arg->deadline_ns);
-		if (IS_ERR(receipt))
-			return PTR_ERR(receipt);
-		event->callbacks.receipt = receipt;
-	}
-	return 0;
-}
-
-/* An event that was not accepted. */
-static void evq_event_unstage(struct evq_event *event, struct list_head *garbage)
-{
-	evq_share_uncharge(event->share, event->data_len);
-	evq_event_put(event, garbage);
-}
 
 /* An event from the description at @udesc, or an error. */
 static struct evq_event *evq_stage_event(const struct evq_submit_call *submit,
 					 struct evq_event_desc __user *udesc, bool wait)
 {
 	const struct evq_submit *arg = submit->arg;
+	const struct evq_sender *sender = submit->sender;
 	struct evq_event_desc desc;
 	struct evq_event *event;
 	LIST_HEAD(garbage);
@@ -415,7 +355,7 @@ static struct evq_event *evq_stage_event(const struct evq_submit_call *submit,
 	ret = copy_struct_from_user(&desc, sizeof(desc), udesc, arg->event_size);
 	if (ret)
 		return ERR_PTR(ret);
-	ret = evq_desc_check(submit, &desc);
+	ret = evq_sender_check(sender, &desc);
 	if (ret)
 		return ERR_PTR(ret);
 	/* As they came: this only finds out whether they can be written. */
@@ -423,19 +363,16 @@ static struct evq_event *evq_stage_event(const struct evq_submit_call *submit,
 	    (put_user(desc.seq, &udesc->seq) || put_user(desc.lane, &udesc->lane)))
 		return ERR_PTR(-EFAULT);
 
-	ret = evq_share_charge(submit->share, desc.data_len);
-	if (ret)
-		return ERR_PTR(ret);
-	event = evq_event_alloc(submit->share->queue, desc.data_len, EVQ_GFP_PAID);
-	if (!event) {
-		evq_share_uncharge(submit->share, desc.data_len);
-		return ERR_PTR(-ENOMEM);
-	}
-	evq_share_get(submit->share);
-	event->share = submit->share;
-	ret = evq_event_equip(submit, event, &desc, wait);
+	event = evq_sender_make(sender, &desc, EVQ_GFP_PAID);
+	if (IS_ERR(event))
+		return event;
+	if (copy_from_user(event->data, u64_to_user_ptr(desc.data_ptr), desc.data_len))
+		ret = -EFAULT;
+	else if (desc.flags & EVQ_EVENT_TRACKED)
+		ret = evq_sender_track(sender, event, desc.cookie, GFP_KERNEL_ACCOUNT, !wait,
+				       arg->deadline_ns);
 	if (ret) {
-		evq_event_unstage(event, &garbage);
+		evq_sender_drop(event, &garbage);
 		evq_events_free(&garbage);
 		return ERR_PTR(ret);
 	}
@@ -487,7 +424,7 @@ static int evq_submit_results(const struct evq_submit *arg, const struct evq_lan
 static int evq_submit_run(const struct evq_submit_call *submit, struct list_head *events)
 {
 	struct evq_event *event = list_first_entry(events, struct evq_event, node), *next;
-	struct evq_queue *queue = submit->share->queue;
+	struct evq_queue *queue = submit->sender->share->queue;
 	struct evq_lane *lane = evq_queue_lane(queue, event->key);
 	struct evq_submission submission = {};
 	int ret;
@@ -518,54 +455,162 @@ static int evq_submit_batch(const struct evq_submit_call *submit)
 		ret = evq_submit_run(submit, &events);
 	list_for_each_entry_safe(event, next, &events, node) {
 		list_del(&event->node);
-		evq_event_unstage(event, &garbage);
+		evq_sender_drop(event, &garbage);
 	}
 	evq_events_free(&garbage);
 	return ret ?: staged;
 }
 
-static int evq_ioctl_submit(struct evq_call *call)
+/**
+ * struct evq_submit_from - who makes a call to submit, and what it holds meanwhile
+ * @sender: the caller
+ * @receipts: file of its receipts; NULL: there are none
+ */
+struct evq_submit_from {
+	struct evq_sender	sender;
+	struct file		*receipts;
+};
+
+static void evq_submit_from_put(struct evq_submit_from *from)
+{
+	evq_share_put(from->sender.share);
+	if (from->receipts)
+		fput(from->receipts);
+}
+
+/* The caller as a sender, with receipts of @receipts_fd if it @tracks. */
+static int evq_submit_from_get(struct evq_submit_from *from, struct evq_call *call, bool tracks,
+			       s32 receipts_fd)
+{
+	struct evq_queue *queue = evq_call_queue(call);
+
+	*from = (struct evq_submit_from){
+		.sender = {
+			.pid = task_tgid(current),
+			.control = evq_call_may(call, EVQ_RIGHT_CONTROL),
+		},
+	};
+	if (tracks) {
+		from->receipts = fget(receipts_fd);
+		from->sender.receipts = evq_receipts_of_file(from->receipts, queue);
+		if (!from->sender.receipts) {
+			evq_submit_from_put(from);
+			return -EBADF;
+		}
+	}
+	from->sender.share = evq_share_get_current(queue);
+	if (!from->sender.share) {
+		evq_submit_from_put(from);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Return 0 if at least one event was taken: the structure's @nr_taken says how many. */
+static int evq_submit_now(struct evq_call *call, bool nonblock)
 {
 	struct evq_submit *arg = &call->arg.submit;
+	struct evq_submit_from from;
 	struct evq_submit_call submit = {
-		.call = call,
 		.arg = arg,
-		.nonblock = arg->flags & EVQ_SUBMIT_NONBLOCK || call->file->f_flags & O_NONBLOCK,
+		.sender = &from.sender,
+		.nonblock = nonblock,
 	};
-	struct file *receipts = NULL;
+	bool tracks = arg->flags & EVQ_SUBMIT_RECEIPTS;
 	int ret;
 
 	if (!evq_call_may(call, EVQ_RIGHT_SUBMIT))
 		return -EACCES;
 	if (arg->flags & ~(EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS | EVQ_SUBMIT_RECEIPTS) ||
-	    (!(arg->flags & EVQ_SUBMIT_RECEIPTS) && arg->receipts_fd) || arg->reserved ||
+	    (!tracks && arg->receipts_fd) || arg->reserved ||
 	    !arg->nr_events || arg->nr_events > EVQ_SUBMIT_MAX ||
 	    arg->event_size < sizeof(struct evq_event_desc) || arg->event_size > 4096 ||
 	    arg->event_size % 8)
 		return -EINVAL;
-	if (arg->flags & EVQ_SUBMIT_RECEIPTS) {
-		receipts = fget(arg->receipts_fd);
-		submit.receipts = evq_receipts_of_file(receipts, evq_call_queue(call));
-		ret = -EBADF;
-		if (!submit.receipts)
-			goto put_file;
-	}
-	ret = -ENOMEM;
-	submit.share = evq_share_get_current(evq_call_queue(call));
-	if (!submit.share)
-		goto put_file;
-
+	ret = evq_submit_from_get(&from, call, tracks, arg->receipts_fd);
+	if (ret)
+		return ret;
 	arg->nr_taken = 0;
 	do {
 		ret = evq_submit_batch(&submit);
 	} while (!ret && arg->nr_taken < arg->nr_events);
 	if (arg->nr_taken)
-		ret = evq_call_answer(call);
-	evq_share_put(submit.share);
-put_file:
-	if (receipts)
-		fput(receipts);
+		ret = 0;
+	evq_submit_from_put(&from);
 	return ret;
+}
+
+static int evq_ioctl_submit(struct evq_call *call)
+{
+	bool nonblock = call->arg.submit.flags & EVQ_SUBMIT_NONBLOCK ||
+			call->file->f_flags & O_NONBLOCK;
+
+	return evq_submit_now(call, nonblock) ?: evq_call_answer(call);
+}
+
+/*
+ * io_uring takes EAGAIN for a wish to be called once more by one of its workers, who may wait. One
+ * that waits for room is one too many, and cannot be called off on every kernel.
+ */
+static int evq_uring_submit(struct evq_call *call)
+{
+	struct evq_submit *arg = &call->arg.submit;
+	int ret;
+
+	if (arg->deadline_ns)
+		return -EINVAL;
+	ret = evq_submit_now(call, true);
+	if (ret == -EAGAIN)
+		return -ENOBUFS;
+	return ret ?: arg->nr_taken;
+}
+
+/* What a ring is asked to be like, or -EINVAL, or another error. */
+static int evq_submit_ring_check_create(struct evq_call *call)
+{
+	const struct evq_queue_settings *settings = &evq_call_queue(call)->settings;
+	struct evq_submit_ring_create *arg = &call->arg.submit_ring_create;
+
+	if (!evq_call_may(call, EVQ_RIGHT_SUBMIT))
+		return -EACCES;
+	arg->nr_entries = arg->nr_entries ?: EVQ_SUBMIT_RING_DEFAULT;
+	if (arg->flags & ~EVQ_SUBMIT_RECEIPTS ||
+	    (!(arg->flags & EVQ_SUBMIT_RECEIPTS) && arg->receipts_fd) || arg->reserved ||
+	    !is_power_of_2(arg->nr_entries) || arg->nr_entries > EVQ_SUBMIT_RING_MAX ||
+	    arg->event_size < sizeof(struct evq_event_desc))
+		return -EINVAL;
+	/* An event may say things that are not known here. */
+	if (arg->event_size > sizeof(struct evq_event_desc))
+		return -E2BIG;
+	if (arg->max_payload > READ_ONCE(settings->max_payload))
+		return -EMSGSIZE;
+	if (arg->nr_entries * (u64)ALIGN(arg->event_size + arg->max_payload, 8) > EVQ_RING_MAX)
+		return -EINVAL;
+	return 0;
+}
+
+static int evq_ioctl_submit_ring(struct evq_call *call)
+{
+	struct evq_submit_ring_create *arg = &call->arg.submit_ring_create;
+	struct evq_submit_ring *ring;
+	struct evq_submit_from from;
+	int ret, fd;
+
+	ret = evq_submit_ring_check_create(call);
+	if (ret)
+		return ret;
+	fd = evq_call_reserve_fd();
+	if (fd < 0)
+		return fd;
+	ret = evq_submit_from_get(&from, call, arg->flags & EVQ_SUBMIT_RECEIPTS, arg->receipts_fd);
+	if (ret)
+		return evq_call_install_fd(fd, ERR_PTR(ret), 0);
+	ring = evq_submit_ring_create(evq_call_queue(call), arg, &from.sender);
+	evq_submit_from_put(&from);
+	if (IS_ERR(ring))
+		return evq_call_install_fd(fd, ERR_CAST(ring), 0);
+	evq_submit_ring_fill_create(ring, arg);
+	return evq_call_answer_fd(call, fd, &arg->out_fd, evq_submit_ring_file(ring));
 }
 
 /* What a subscriber asks for, or -EINVAL. */
@@ -666,12 +711,39 @@ static const struct evq_ioctl evq_queue_ioctls[] = {
 	EVQ_IOCTL(EVQ_IOC_EVENT_STATE, struct evq_event_state, reserved, evq_ioctl_event_state),
 	EVQ_IOCTL(EVQ_IOC_FORGET, struct evq_forget, nr_forgotten, evq_ioctl_forget),
 	EVQ_IOCTL(EVQ_IOC_RECEIPTS, struct evq_receipts_create, reserved, evq_ioctl_receipts),
+	EVQ_IOCTL(EVQ_IOC_SUBMIT_RING, struct evq_submit_ring_create, reserved,
+		  evq_ioctl_submit_ring),
 };
 
 static long evq_queue_fd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	return evq_ioctl_run(evq_queue_ioctls, ARRAY_SIZE(evq_queue_ioctls), file, cmd,
 			     (void __user *)arg);
+}
+
+static const struct evq_ioctl evq_queue_uring_commands[] = {
+	EVQ_IOCTL(EVQ_URING_SUBMIT, struct evq_submit, reserved, evq_uring_submit),
+};
+
+/*
+ * Called as the entry is submitted, in most cases by the program itself, with a mutex of its ring
+ * held; or by a thread of io_uring's, which is one of the program's, with its memory, its files
+ * and the credentials that the entry asks for.
+ */
+static int evq_queue_fd_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	const struct evq_uring_command *shared = evq_uring_command_of(cmd);
+	/* Once: the program may write to it meanwhile. */
+	u64 arg = READ_ONCE(shared->arg_ptr);
+	long ret = -EINVAL;
+
+	if (!READ_ONCE(shared->reserved))
+		ret = evq_ioctl_run(evq_queue_uring_commands,
+				    ARRAY_SIZE(evq_queue_uring_commands), cmd->file, cmd->cmd_op,
+				    u64_to_user_ptr(arg));
+	/* To return it is not enough on 6.1, which breaks chains after one above 0, or loses it. */
+	io_uring_cmd_done(cmd, ret, 0, issue_flags);
+	return -EIOCBQUEUED;
 }
 
 static __poll_t evq_queue_fd_poll(struct file *file, struct poll_table_struct *table)
@@ -717,6 +789,7 @@ const struct file_operations evq_queue_fops = {
 	.poll		= evq_queue_fd_poll,
 	.unlocked_ioctl	= evq_queue_fd_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
+	.uring_cmd	= evq_queue_fd_uring_cmd,
 	.llseek		= no_llseek,
 	.show_fdinfo	= evq_queue_fd_show,
 };

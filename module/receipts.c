@@ -59,11 +59,25 @@ free:
 	return ERR_PTR(ret);
 }
 
-/*
- * The last reference may go wherever an event is complete, so only what is
- * allowed there; the file, who needs no such care, has freed the table.
+/**
+ * evq_receipts_get() - take one more reference
+ * @receipts: a set that the caller has, or whose file he has
  */
-static void evq_receipts_put(struct evq_receipts *receipts)
+void evq_receipts_get(struct evq_receipts *receipts)
+{
+	refcount_inc(&receipts->refs);
+}
+
+/**
+ * evq_receipts_put() - drop a reference
+ * @receipts: the set
+ *
+ * The last one may go wherever an event is complete, so only what is allowed there is done; the
+ * file, who needs no such care, has freed the table.
+ *
+ * Context: any; locks may be held.
+ */
+void evq_receipts_put(struct evq_receipts *receipts)
 {
 	if (!refcount_dec_and_test(&receipts->refs))
 		return;
@@ -92,7 +106,7 @@ void evq_receipts_close(struct evq_receipts *receipts)
 	struct hlist_head *table;
 
 	spin_lock(&receipts->lock);
-	receipts->closed = true;
+	WRITE_ONCE(receipts->closed, true);
 	table = receipts->table;
 	receipts->table = NULL;
 	spin_unlock(&receipts->lock);
@@ -115,7 +129,8 @@ static bool evq_receipts_reserve_room(struct evq_receipts *receipts)
 	bool room;
 
 	spin_lock(&receipts->lock);
-	room = receipts->outstanding + receipts->nr_ready < receipts->capacity;
+	room = !receipts->closed &&
+	       receipts->outstanding + receipts->nr_ready < receipts->capacity;
 	if (room)
 		receipts->outstanding++;
 	spin_unlock(&receipts->lock);
@@ -173,26 +188,27 @@ static int evq_receipts_wait_room(struct evq_receipts *receipts, u64 deadline_ns
 
 /**
  * evq_receipt_reserve() - make room for a receipt
- * @receipts: the set; the caller holds its file
+ * @receipts: the set; the caller holds its file if he is to wait
  * @cookie: for the receipt
+ * @gfp: how to allocate
  * @nonblock: do not wait for room
  * @deadline_ns: when to stop waiting; 0: never
  *
  * Context: process; sleeps (interruptible) unless @nonblock.
- * Return: the entry, for an event or evq_receipt_cancel(); or -EAGAIN,
- *	-ETIMEDOUT, -ERESTARTSYS, -ESHUTDOWN or -ENOMEM.
+ * Return: the entry, for an event or evq_receipt_cancel(); or -EAGAIN, -EBADF if the file is
+ *	gone, -ETIMEDOUT, -ERESTARTSYS, -ESHUTDOWN or -ENOMEM.
  */
 struct evq_receipt_entry *evq_receipt_reserve(struct evq_receipts *receipts, u64 cookie,
-					      bool nonblock, u64 deadline_ns)
+					      gfp_t gfp, bool nonblock, u64 deadline_ns)
 {
 	struct evq_receipt_entry *entry;
 	int ret;
 
-	entry = kzalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
+	entry = kzalloc(sizeof(*entry), gfp);
 	if (!entry)
 		return ERR_PTR(-ENOMEM);
 	if (!evq_receipts_reserve_room(receipts)) {
-		ret = -EAGAIN;
+		ret = READ_ONCE(receipts->closed) ? -EBADF : -EAGAIN;
 		if (!nonblock)
 			ret = evq_receipts_wait_room(receipts, deadline_ns);
 		if (ret) {
@@ -200,7 +216,7 @@ struct evq_receipt_entry *evq_receipt_reserve(struct evq_receipts *receipts, u64
 			return ERR_PTR(ret);
 		}
 	}
-	refcount_inc(&receipts->refs);
+	evq_receipts_get(receipts);
 	entry->receipts = receipts;
 	entry->receipt.cookie = cookie;
 	return entry;

@@ -7,8 +7,8 @@
  * the event is complete the entry is filled in and posted, and stays until it
  * is read. So a receipt is never lost, and who reads none can track no more.
  *
- * Lifetime: by reference: the open file's, and one for each entry that is on
- * its way. After the file is gone nothing is kept any more. It holds a reference
+ * Lifetime: by reference: the open file's, one for each entry that is on its way, and those of
+ * submission rings. After the file is gone nothing is kept any more. It holds a reference
  * to its queue.
  */
 #ifndef EVQ_RECEIPTS_H
@@ -82,9 +82,11 @@ struct evq_receipts {
 
 struct evq_receipts *evq_receipts_create(struct evq_queue *queue, u32 capacity);
 void evq_receipts_close(struct evq_receipts *receipts);
+void evq_receipts_get(struct evq_receipts *receipts);
+void evq_receipts_put(struct evq_receipts *receipts);
 
 struct evq_receipt_entry *evq_receipt_reserve(struct evq_receipts *receipts, u64 cookie,
-					      bool nonblock, u64 deadline_ns);
+					      gfp_t gfp, bool nonblock, u64 deadline_ns);
 void evq_receipt_cancel(struct evq_receipt_entry *entry);
 void evq_receipt_accepted(struct evq_receipt_entry *entry, u32 lane, u64 seq, u64 id);
 void evq_receipt_fill(struct evq_receipt_entry *entry, const struct evq_event *event);

@@ -1,10 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/pid.h>
 #include <linux/uidgid.h>
+#include <linux/user_namespace.h>
 
 #include "event.h"
 #include "read_queue.h"
 #include "record.h"
+
+/* The first namespace has users and groups as they are, which are asked about all the time. */
+static u32 evq_viewer_uid(const struct evq_viewer *viewer, kuid_t uid)
+{
+	return viewer->users == &init_user_ns ? __kuid_val(uid) :
+						from_kuid_munged(viewer->users, uid);
+}
+
+static u32 evq_viewer_gid(const struct evq_viewer *viewer, kgid_t gid)
+{
+	return viewer->users == &init_user_ns ? __kgid_val(gid) :
+						from_kgid_munged(viewer->users, gid);
+}
 
 /**
  * evq_record_fill() - what an event's record says of the event
@@ -26,8 +40,8 @@ void evq_record_fill(struct evq_event_record *record, const struct evq_event *ev
 		.lane		= event->lane,
 		.priority	= event->priority,
 		.pid		= pid_nr_ns(event->pid, viewer->pids),
-		.uid		= from_kuid_munged(viewer->users, event->uid),
-		.gid		= from_kgid_munged(viewer->users, event->gid),
+		.uid		= evq_viewer_uid(viewer, event->uid),
+		.gid		= evq_viewer_gid(viewer, event->gid),
 		.data_off	= sizeof(*record),
 		.data_len	= event->data_len,
 	};

@@ -2,48 +2,18 @@
 #include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
-#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/pid_namespace.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/vmalloc.h>
 
-#include "compat.h"
 #include "event.h"
 #include "read_queue.h"
 #include "ring.h"
 
 /* How far the first positions are from where they wrap around, which each ring soon comes to. */
 #define EVQ_RING_BEGIN (-4096U)
-
-static struct page *evq_ring_alloc_page(void)
-{
-	return alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
-}
-
-static int evq_ring_alloc_pages(struct evq_ring *ring)
-{
-	unsigned int nr_data = ring->size >> PAGE_SHIFT, i;
-
-	ring->program_page = evq_ring_alloc_page();
-	if (!ring->program_page)
-		return -ENOMEM;
-	ring->program = page_address(ring->program_page);
-	for (i = 0; i < 1 + nr_data; i++) {
-		ring->pages[i] = evq_ring_alloc_page();
-		if (!ring->pages[i])
-			return -ENOMEM;
-		if (i)
-			ring->pages[i + nr_data] = ring->pages[i];
-	}
-	ring->shown = vmap(ring->pages, ring->nr_pages, VM_MAP, PAGE_KERNEL);
-	if (!ring->shown)
-		return -ENOMEM;
-	ring->data = (u8 *)ring->shown + PAGE_SIZE;
-	return 0;
-}
 
 /**
  * evq_ring_create() - make a ring
@@ -61,15 +31,17 @@ struct evq_ring *evq_ring_create(u32 size)
 	if (!ring)
 		return ERR_PTR(-ENOMEM);
 	ring->size = max_t(u32, size, PAGE_SIZE);
-	ring->nr_pages = 1 + 2 * (ring->size >> PAGE_SHIFT);
 	ring->cred = get_current_cred();
 	ring->viewer.users = ring->cred->user_ns;
 	ring->viewer.pids = get_pid_ns(task_active_pid_ns(current));
-	ring->pages = kvcalloc(ring->nr_pages, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
-	if (!ring->pages || evq_ring_alloc_pages(ring)) {
+	if (evq_area_create(&ring->kernel_area, 1, ring->size >> PAGE_SHIFT) ||
+	    evq_area_create(&ring->program_area, 1, 0)) {
 		evq_ring_destroy(ring);
 		return ERR_PTR(-ENOMEM);
 	}
+	ring->shown = ring->kernel_area.memory;
+	ring->data = (u8 *)ring->shown + PAGE_SIZE;
+	ring->program = ring->program_area.memory;
 	ring->tail = EVQ_RING_BEGIN;
 	ring->head = ring->tail;
 	ring->shown->tail = ring->tail;
@@ -87,26 +59,11 @@ struct evq_ring *evq_ring_create(u32 size)
  */
 void evq_ring_destroy(struct evq_ring *ring)
 {
-	unsigned int i;
-
-	if (ring->shown)
-		vunmap(ring->shown);
-	/* The second half is the first again. */
-	for (i = 0; ring->pages && i < 1 + ring->nr_pages / 2; i++)
-		if (ring->pages[i])
-			__free_page(ring->pages[i]);
-	if (ring->program_page)
-		__free_page(ring->program_page);
-	kvfree(ring->pages);
+	evq_area_destroy(&ring->kernel_area);
+	evq_area_destroy(&ring->program_area);
 	put_pid_ns(ring->viewer.pids);
 	put_cred(ring->cred);
 	kfree(ring);
-}
-
-/* The program's area comes after the kernel's. */
-static u64 evq_ring_program_offset(const struct evq_ring *ring)
-{
-	return (u64)ring->nr_pages << PAGE_SHIFT;
 }
 
 /**
@@ -118,9 +75,9 @@ void evq_ring_fill_create(const struct evq_ring *ring, struct evq_ring_create *c
 {
 	create->size = ring->size;
 	create->kernel_offset = 0;
-	create->program_offset = evq_ring_program_offset(ring);
-	create->kernel_size = ring->nr_pages << PAGE_SHIFT;
-	create->program_size = PAGE_SIZE;
+	create->program_offset = evq_area_size(&ring->kernel_area);
+	create->kernel_size = evq_area_size(&ring->kernel_area);
+	create->program_size = evq_area_size(&ring->program_area);
 	create->data_offset = PAGE_SIZE;
 }
 
@@ -130,26 +87,11 @@ void evq_ring_fill_create(const struct evq_ring *ring, struct evq_ring_create *c
  * @vma: where
  *
  * Context: process, with the lock of its mappings held; may sleep.
- * Return: 0; -EINVAL if it is no area, or would be private; -EACCES to write into the kernel's;
- *	or -ENOMEM.
+ * Return: as evq_areas_mmap().
  */
 int evq_ring_mmap(struct evq_ring *ring, struct vm_area_struct *vma)
 {
-	unsigned long nr_pages = vma_pages(vma);
-
-	if (!(vma->vm_flags & VM_SHARED))
-		return -EINVAL;
-	if (vma->vm_pgoff == evq_ring_program_offset(ring) >> PAGE_SHIFT && nr_pages == 1) {
-		evq_vma_set_flags(vma, VM_DONTEXPAND | VM_DONTDUMP, 0);
-		return vm_map_pages_zero(vma, &ring->program_page, 1);
-	}
-	if (vma->vm_pgoff || nr_pages != ring->nr_pages)
-		return -EINVAL;
-	if (vma->vm_flags & VM_WRITE)
-		return -EACCES;
-	/* Nor by mprotect() later. */
-	evq_vma_set_flags(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE);
-	return vm_map_pages_zero(vma, ring->pages, ring->nr_pages);
+	return evq_areas_mmap(&ring->kernel_area, &ring->program_area, vma);
 }
 
 /* Look what the program has done with; once, as it may write something else the next moment. */

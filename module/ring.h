@@ -34,13 +34,13 @@
 
 #include <linux/evq.h>
 
+#include "area.h"
 #include "record.h"
 
 struct cred;
 struct evq_event;
 struct evq_gap;
 struct evq_slot;
-struct page;
 struct vm_area_struct;
 
 /**
@@ -57,9 +57,8 @@ struct vm_area_struct;
  * @program: the program's page
  * @viewer: who set it up; constant, and held by @cred and by itself
  * @cred: see there
- * @program_page: page of @program
- * @nr_pages: length of @pages; constant
- * @pages: of @shown and @data, in their order there
+ * @kernel_area: @shown and @data
+ * @program_area: @program
  */
 struct evq_ring {
 	u32			size;
@@ -73,9 +72,8 @@ struct evq_ring {
 	struct evq_ring_program	*program;
 	struct evq_viewer	viewer;
 	const struct cred	*cred;
-	struct page		*program_page;
-	unsigned int		nr_pages;
-	struct page		**pages;
+	struct evq_area		kernel_area;
+	struct evq_area		program_area;
 };
 
 /**

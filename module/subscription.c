@@ -741,7 +741,7 @@ unsigned int evq_subscription_deliver(struct evq_subscription *subscription,
 	if (!subscription->closed)
 		evq_subscription_tell(subscription, &subscription->queue->lanes[event->lane]);
 	/* What the program has made room for, what is queued has first. */
-	if (records->ring)
+	if (records->ring && evq_read_queue_is_behind(records))
 		evq_subscription_publish(subscription, garbage);
 	while (i < n && !subscription->closed) {
 		if (found[i]->removed) {
@@ -814,7 +814,10 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 {
 	struct evq_subscription *subscription = gate->subscription;
 	struct evq_read_queue *records = &subscription->records;
-	u64 now = ktime_get_ns(), gate_ns = records->limits.gate_ns;
+	/* The queue may have consented to more than it does now. */
+	u64 gate_ns = min_t(u64, records->limits.gate_ns,
+			    READ_ONCE(subscription->queue->settings.gate_max_ns));
+	u64 now = ktime_get_ns();
 
 	evq_delay_point();
 	if (evq_wait_until(&subscription->queue->settled, TASK_IDLE,

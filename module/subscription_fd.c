@@ -163,9 +163,11 @@ static ssize_t evq_subscription_fd_read(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct evq_subscription_file *file = iocb->ki_filp->private_data;
 	struct evq_subscription *subscription = file->subscription;
-	bool nonblock = iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK;
+	bool impatient = iocb->ki_filp->f_flags & O_NONBLOCK;
+	/* io_uring asks so, and then polls on behalf of who waits. */
+	bool nonblock = impatient || iocb->ki_flags & IOCB_NOWAIT;
 	/* Who waits for several does not take the first. */
-	bool at_once = nonblock || subscription->records.limits.wake_records == 1;
+	bool at_once = impatient || subscription->records.limits.wake_records == 1;
 	bool woken = false;
 	ssize_t ret;
 

@@ -26,7 +26,7 @@
 #define SET_ALL (EVQ_SET_HISTORY_BYTES * 2 - 1)
 
 /* Of subscriptions one with acknowledgments, and one that can have a ring */
-enum kind { DEVICE_FD, QUEUE_FD, SUB_FD, RECEIPTS_FD, PLAIN_FD, KINDS };
+enum kind { DEVICE_FD, QUEUE_FD, SUB_FD, RECEIPTS_FD, PLAIN_FD, SUBMIT_RING_FD, KINDS };
 
 /* What the calls are made on: nothing in it moves by itself. */
 struct world {
@@ -57,6 +57,8 @@ static void world_make(struct world *w)
 	w->fd[SUB_FD] = subscribe_args(queue, .flags = EVQ_SUBSCRIBE_ACK);
 	w->fd[RECEIPTS_FD] = receipts_create(queue, 0);
 	w->fd[PLAIN_FD] = subscribe_args(queue, .policy = EVQ_POLICY_DROP_NEWEST);
+	w->fd[SUBMIT_RING_FD] = submit_ring_create(queue, &(struct evq_submit_ring_create){
+		.nr_entries = 1 });
 	for (int i = 0; i < KINDS; i++)
 		CHECK(w->fd[i] >= 0);
 	w->registration = register_for(w->fd[SUB_FD], .match = 0);
@@ -161,6 +163,8 @@ union argument {
 	struct evq_event_state event_state;
 	struct evq_forget forget;
 	struct evq_receipts_create receipts;
+	struct evq_submit_ring_create submit_ring;
+	struct evq_submit_ring_kick submit_kick;
 	struct evq_reader_create reader;
 	struct evq_ack_many ack;
 	struct evq_ring_create ring;
@@ -187,12 +191,14 @@ enum command {
 	EVENT_STATE,
 	FORGET,
 	RECEIPTS,
+	SUBMIT_RING,
 	READER,
 	ACK,
 	RING,
 	RING_KICK,
 	RECEIPT_WAIT,
 	RECEIPTS_INFO,
+	SUBMIT_RING_KICK,
 	COMMANDS
 };
 
@@ -201,7 +207,7 @@ static const struct {
 	/* the kinds of fd that it works on */
 	bool on[KINDS];
 } commands[COMMANDS] = {
-	[FEATURES] = { EVQ_IOC_FEATURES, { 1, 1, 1, 1, 1 } },
+	[FEATURES] = { EVQ_IOC_FEATURES, { 1, 1, 1, 1, 1, 1 } },
 	[QUEUE_CREATE] = { EVQ_IOC_QUEUE_CREATE, { 1, 0, 0, 0 } },
 	[QUEUE_HANDLE] = { EVQ_IOC_QUEUE_HANDLE, { 1, 1, 0, 0 } },
 	[QUEUE_INFO] = { EVQ_IOC_QUEUE_INFO, { 1, 1, 0, 0 } },
@@ -217,12 +223,14 @@ static const struct {
 	[EVENT_STATE] = { EVQ_IOC_EVENT_STATE, { 1, 1, 0, 0 } },
 	[FORGET] = { EVQ_IOC_FORGET, { 1, 1, 0, 0 } },
 	[RECEIPTS] = { EVQ_IOC_RECEIPTS, { 1, 1, 0, 0 } },
+	[SUBMIT_RING] = { EVQ_IOC_SUBMIT_RING, { 1, 1, 0, 0 } },
 	[READER] = { EVQ_IOC_READER, { 0, 0, 1, 0, 1 } },
 	[ACK] = { EVQ_IOC_ACK, { 0, 0, 1, 0, 1 } },
 	[RING] = { EVQ_IOC_RING, { 0, 0, 1, 0, 1 } },
 	[RING_KICK] = { EVQ_IOC_RING_KICK, { 0, 0, 1, 0, 1 } },
 	[RECEIPT_WAIT] = { EVQ_IOC_RECEIPT_WAIT, { 0, 0, 0, 1 } },
 	[RECEIPTS_INFO] = { EVQ_IOC_RECEIPTS_INFO, { 0, 0, 0, 1 } },
+	[SUBMIT_RING_KICK] = { EVQ_IOC_SUBMIT_RING_KICK, { 0, 0, 0, 0, 0, 1 } },
 };
 
 /* The fd on which a command is tried: the anonymous queue where possible. */
@@ -278,6 +286,14 @@ static void fill_new(struct world *w, enum command c, union argument *a)
 		break;
 	case RECEIPTS:
 		a->receipts.out_fd = 0xa5a5a5a5;
+		break;
+	case SUBMIT_RING:
+		a->submit_ring.event_size = sizeof(struct evq_event_desc);
+		a->submit_ring.nr_entries = 1;
+		a->submit_ring.out_fd = 0xa5a5a5a5;
+		a->submit_ring.kernel_size = 0xa5a5a5a5;
+		break;
+	case SUBMIT_RING_KICK:
 		break;
 	case READER:
 		a->reader.out_fd = 0xa5a5a5a5;
@@ -387,6 +403,10 @@ static void undo(struct world *w, enum command c, union argument *a)
 	case RECEIPTS:
 		CHECK(!close(a->receipts.out_fd));
 		break;
+	case SUBMIT_RING:
+		CHECK(a->submit_ring.kernel_size != 0xa5a5a5a5);
+		CHECK(!close(a->submit_ring.out_fd));
+		break;
 	case READER:
 		CHECK(!close(a->reader.out_fd));
 		break;
@@ -440,12 +460,14 @@ VARIANT(LANE_INFO);
 VARIANT(EVENT_STATE);
 VARIANT(FORGET);
 VARIANT(RECEIPTS);
+VARIANT(SUBMIT_RING);
 VARIANT(READER);
 VARIANT(ACK);
 VARIANT(RING);
 VARIANT(RING_KICK);
 VARIANT(RECEIPT_WAIT);
 VARIANT(RECEIPTS_INFO);
+VARIANT(SUBMIT_RING_KICK);
 
 FIXTURE_SETUP(command)
 {
@@ -739,6 +761,11 @@ VARIANT_FIELD(FORGET, evq_forget, flags, EVQ_FORGET_ALL);
 VARIANT_FIELD(FORGET, evq_forget, reserved, 0);
 VARIANT_FIELD(RECEIPTS, evq_receipts_create, flags, 0);
 VARIANT_FIELD(RECEIPTS, evq_receipts_create, reserved, 0);
+VARIANT_FIELD(SUBMIT_RING, evq_submit_ring_create, flags, EVQ_SUBMIT_RECEIPTS);
+VARIANT_FIELD(SUBMIT_RING, evq_submit_ring_create, receipts_fd, 0);
+VARIANT_FIELD(SUBMIT_RING, evq_submit_ring_create, reserved, 0);
+VARIANT_FIELD(SUBMIT_RING_KICK, evq_submit_ring_kick, flags, EVQ_SUBMIT_RING_WAIT);
+VARIANT_FIELD(SUBMIT_RING_KICK, evq_submit_ring_kick, position, 0);
 VARIANT_FIELD(SUBMIT, evq_submit, flags,
 	      EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS | EVQ_SUBMIT_RECEIPTS);
 VARIANT_FIELD(SUBMIT, evq_submit, receipts_fd, 0);
@@ -1847,6 +1874,7 @@ TEST_F(values, each_right)
 	NEEDS(QUEUE_CONTROL, EVQ_RIGHT_CONTROL);
 	NEEDS(FORGET, EVQ_RIGHT_CONTROL);
 	NEEDS(RECEIPTS, EVQ_RIGHT_SUBMIT);
+	NEEDS(SUBMIT_RING, EVQ_RIGHT_SUBMIT);
 	/* these need none */
 	NEEDS(QUEUE_INFO, RIGHTS_ALL);
 	NEEDS(LANE_INFO, RIGHTS_ALL);
@@ -1999,6 +2027,7 @@ TEST_F(values, close_on_exec)
 	fd = queue_handle(queue, EVQ_RIGHT_SUBMIT);
 	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
 	EXPECT_EQ(FD_CLOEXEC, fcntl(self->w.fd[RECEIPTS_FD], F_GETFD));
+	EXPECT_EQ(FD_CLOEXEC, fcntl(self->w.fd[SUBMIT_RING_FD], F_GETFD));
 	fd = reader_create(self->w.fd[SUB_FD]);
 	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
 }
@@ -2006,7 +2035,7 @@ TEST_F(values, close_on_exec)
 TEST_F(values, no_free_descriptor)
 {
 	enum command makers[] = { QUEUE_CREATE, QUEUE_HANDLE, SUBSCRIBE,
-				  RECEIPTS, READER };
+				  RECEIPTS, READER, SUBMIT_RING };
 	int queue = queue_running(4);
 	struct snapshot before = snapshot(&self->w);
 	struct rlimit limit, none;
@@ -2082,7 +2111,7 @@ TEST_F(values, no_read_of_a_queue_and_no_write_at_all)
 		EXPECT_TRUE(errno == EINVAL || errno == EBADF);
 		EXPECT_EQ(MAP_FAILED,
 			  mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0));
-		EXPECT_EQ(ENODEV, errno);
+		EXPECT_EQ(kind == SUBMIT_RING_FD ? EINVAL : ENODEV, errno);
 	}
 	EXPECT_TRUE(unchanged(&self->w, &before));
 }

@@ -140,6 +140,10 @@ FIELD(evq_submit, nr_taken, 28, 4);
 FIELD(evq_submit, receipts_fd, 32, 4);
 FIELD(evq_submit, reserved, 36, 4);
 
+SIZE(evq_uring_command, 16);
+FIELD(evq_uring_command, arg_ptr, 0, 8);
+FIELD(evq_uring_command, reserved, 8, 8);
+
 SIZE(evq_event_state, 48);
 FIELD(evq_event_state, id, 0, 8);
 FIELD(evq_event_state, flags, 8, 4);
@@ -245,6 +249,42 @@ SIZE(evq_ring_program, 8);
 FIELD(evq_ring_program, head, 0, 4);
 FIELD(evq_ring_program, armed, 4, 4);
 
+SIZE(evq_submit_ring_create, 64);
+FIELD(evq_submit_ring_create, nr_entries, 0, 4);
+FIELD(evq_submit_ring_create, max_payload, 4, 4);
+FIELD(evq_submit_ring_create, event_size, 8, 4);
+FIELD(evq_submit_ring_create, flags, 12, 4);
+FIELD(evq_submit_ring_create, receipts_fd, 16, 4);
+FIELD(evq_submit_ring_create, out_fd, 20, 4);
+FIELD(evq_submit_ring_create, kernel_offset, 24, 8);
+FIELD(evq_submit_ring_create, program_offset, 32, 8);
+FIELD(evq_submit_ring_create, kernel_size, 40, 4);
+FIELD(evq_submit_ring_create, program_size, 44, 4);
+FIELD(evq_submit_ring_create, results_offset, 48, 4);
+FIELD(evq_submit_ring_create, entries_offset, 52, 4);
+FIELD(evq_submit_ring_create, entry_size, 56, 4);
+FIELD(evq_submit_ring_create, reserved, 60, 4);
+
+SIZE(evq_submit_ring_kernel, 16);
+FIELD(evq_submit_ring_kernel, head, 0, 4);
+FIELD(evq_submit_ring_kernel, asleep, 4, 4);
+FIELD(evq_submit_ring_kernel, state, 8, 4);
+FIELD(evq_submit_ring_kernel, reserved, 12, 4);
+
+SIZE(evq_submit_ring_program, 8);
+FIELD(evq_submit_ring_program, tail, 0, 4);
+FIELD(evq_submit_ring_program, armed, 4, 4);
+
+SIZE(evq_submit_result, 16);
+FIELD(evq_submit_result, seq, 0, 8);
+FIELD(evq_submit_result, lane, 8, 4);
+FIELD(evq_submit_result, error, 12, 4);
+
+SIZE(evq_submit_ring_kick, 16);
+FIELD(evq_submit_ring_kick, flags, 0, 4);
+FIELD(evq_submit_ring_kick, position, 4, 4);
+FIELD(evq_submit_ring_kick, deadline_ns, 8, 8);
+
 SIZE(evq_register, 72);
 FIELD(evq_register, match, 0, 4);
 FIELD(evq_register, order, 4, 4);
@@ -332,6 +372,7 @@ static_assert(EVQ_IOC_LANE_INFO == 0xc050e718, "LANE_INFO");
 static_assert(EVQ_IOC_EVENT_STATE == 0xc030e719, "EVENT_STATE");
 static_assert(EVQ_IOC_FORGET == 0xc018e71a, "FORGET");
 static_assert(EVQ_IOC_RECEIPTS == 0xc010e71b, "RECEIPTS");
+static_assert(EVQ_IOC_SUBMIT_RING == 0xc040e71c, "SUBMIT_RING");
 static_assert(EVQ_IOC_REGISTER == 0xc048e720, "REGISTER");
 static_assert(EVQ_IOC_UNREGISTER == 0x4008e721, "UNREGISTER");
 static_assert(EVQ_IOC_SUBSCRIPTION_INFO == 0x80d0e722, "SUBSCRIPTION_INFO");
@@ -341,6 +382,8 @@ static_assert(EVQ_IOC_RING == 0xc028e725, "RING");
 static_assert(EVQ_IOC_RING_KICK == 0x4008e726, "RING_KICK");
 static_assert(EVQ_IOC_RECEIPT_WAIT == 0xc058e730, "RECEIPT_WAIT");
 static_assert(EVQ_IOC_RECEIPTS_INFO == 0x8020e731, "RECEIPTS_INFO");
+static_assert(EVQ_IOC_SUBMIT_RING_KICK == 0x4010e740, "SUBMIT_RING_KICK");
+static_assert(EVQ_URING_SUBMIT == 0x4028e750, "URING_SUBMIT");
 
 #define VALUE(name, value) static_assert((name) == (value), #name)
 
@@ -358,6 +401,10 @@ VALUE(EVQ_RING_DEFAULT, 65536);
 VALUE(EVQ_RING_MAX, 16777216);
 VALUE(EVQ_RING_ENDED, 1);
 VALUE(EVQ_RING_DISCONNECTED, 2);
+VALUE(EVQ_SUBMIT_RING_DEFAULT, 256);
+VALUE(EVQ_SUBMIT_RING_MAX, 65536);
+VALUE(EVQ_SUBMIT_RING_BROKEN, 1);
+VALUE(EVQ_SUBMIT_RING_WAIT, 1);
 VALUE(EVQ_RECEIPTS_DEFAULT, 1024);
 VALUE(EVQ_RECEIPTS_MAX, 65536);
 VALUE(EVQ_ATTEMPTS_DEFAULT, 5);

@@ -34,6 +34,8 @@ races=(
 	"10 direct several_submitters paused_and_stopped"
 	"5 ring nothing_is_missed wild_program come_and_go"
 	"5 EVQ_NO_DIRECT=1 ring nothing_is_missed wild_program come_and_go"
+	"5 submit_ring nothing_is_missed many lanes order_within_a_lane crowd wild_program come_and_go"
+	"5 EVQ_NO_DIRECT=1 submit_ring nothing_is_missed many lanes crowd"
 	"2 p12_stop everything_is_accounted_for pause_and_start_under_load stopped_under_load"
 	"2 p13_drivers all_contexts_at_once churn_under_load"
 	"10 p14_unload under_opening_and_closing"

@@ -188,23 +188,76 @@ static int submit_many(void *arg)
 	return 0;
 }
 
+static void reader_in_order(struct reader *r, __u64 nr)
+{
+	for (__u64 seq = 1; seq <= nr; seq++)
+		CHECK_EQ(seq, reader_event(r)->seq);
+}
+
 TEST_F(direct, several_submitters)
 {
 	struct flood flood = { self->queue, rounds(1000) };
 	struct task tasks[4];
-	__u64 last = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(tasks); i++)
 		task_start(&tasks[i], submit_many, &flood);
-	for (size_t i = 0; i < ARRAY_SIZE(tasks) * flood.events; i++) {
-		const struct evq_event_record *e = reader_event(&self->r);
-
-		ASSERT_EQ(last + 1, e->seq);
-		last = e->seq;
-	}
+	reader_in_order(&self->r, ARRAY_SIZE(tasks) * flood.events);
 	for (size_t i = 0; i < ARRAY_SIZE(tasks); i++)
 		ASSERT_EQ(0, task_join(&tasks[i]));
 	reader_empty(&self->r);
+}
+
+static int submit_by_ring(void *arg)
+{
+	struct flood *flood = arg;
+	struct submit_ring ring;
+
+	submit_ring_init(&ring, flood->queue, 64, 0);
+	for (int i = 0; i < flood->events; i++) {
+		__u32 position = ring_event(&ring, .type = 1);
+
+		submit_ring_settle(&ring);
+		CHECK_EQ(0, submit_ring_error(&ring, position));
+	}
+	submit_ring_unmap(&ring);
+	close(ring.fd);
+	return 0;
+}
+
+/* A kick of a ring wakes the thread, which waits where a submitter has the role just then. */
+TEST_F(direct, thread_is_woken_meanwhile)
+{
+	struct flood flood = { self->queue, rounds(1000) };
+	struct task tasks[3];
+
+	for (size_t i = 0; i < ARRAY_SIZE(tasks); i++)
+		task_start(&tasks[i], i ? submit_many : submit_by_ring, &flood);
+	reader_in_order(&self->r, ARRAY_SIZE(tasks) * flood.events);
+	for (size_t i = 0; i < ARRAY_SIZE(tasks); i++)
+		ASSERT_EQ(0, task_join(&tasks[i]));
+	reader_empty(&self->r);
+}
+
+/* A subscription that could hold the lane once, and may not any more, is disconnected instead. */
+TEST_F(direct, gate_that_may_not_hold)
+{
+	struct evq_subscription_info info;
+	int sub;
+
+	ASSERT_EQ(0, queue_settings(self->queue, EVQ_SET_GATE_MAX, .gate_max_ns = 1ULL << 40));
+	sub = subscribe_args(self->queue, .policy = EVQ_POLICY_GATE, .gate_ns = 1ULL << 40,
+			     .max_records = 1);
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	ASSERT_EQ(0, queue_settings(self->queue, EVQ_SET_GATE_MAX, .gate_max_ns = 0));
+	for (__u64 id = 1; id <= 3; id++)
+		ASSERT_EQ(1, submit_event(self->queue, .id = id));
+	reader_ids(&self->r, 1, 3);
+	queue_settle(self->queue);
+	info = subscription_info(sub);
+	EXPECT_EQ(1, info.queued);
+	EXPECT_EQ(2, info.lost[EVQ_LOST_DISCONNECTED]);
+	close(sub);
 }
 
 /* Who pauses or stops while a submitter has the role waits for it, and nothing is lost. */

@@ -834,6 +834,162 @@ ssize_t ring_read(struct ring *r, void *buf, size_t size)
 	return n ? (ssize_t)n : -EMSGSIZE;
 }
 
+/* Submission rings */
+
+int submit_ring_create(int queue, struct evq_submit_ring_create *create)
+{
+	struct evq_submit_ring_create asked = *create;
+	int ret;
+
+	if (!create->event_size)
+		create->event_size = sizeof(struct evq_event_desc);
+	ret = call(queue, EVQ_IOC_SUBMIT_RING, create);
+	if (ret) {
+		CHECK_EQ(0, create->kernel_size);
+		return ret;
+	}
+	CHECK_EQ(asked.nr_entries ? asked.nr_entries : EVQ_SUBMIT_RING_DEFAULT,
+		 create->nr_entries);
+	CHECK_EQ(asked.max_payload, create->max_payload);
+	CHECK(create->entry_size >= create->event_size + create->max_payload);
+	CHECK(create->results_offset >= sizeof(struct evq_submit_ring_kernel));
+	CHECK(create->kernel_size >= create->results_offset +
+	      create->nr_entries * sizeof(struct evq_submit_result));
+	CHECK(create->entries_offset >= sizeof(struct evq_submit_ring_program));
+	CHECK(create->program_size >= create->entries_offset +
+	      create->nr_entries * create->entry_size);
+	CHECK_EQ(FD_CLOEXEC, fcntl(create->out_fd, F_GETFD));
+	return create->out_fd;
+}
+
+void submit_ring_map(struct submit_ring *r)
+{
+	r->kernel = ring_map(r->fd, r->made.kernel_offset, r->made.kernel_size, PROT_READ,
+			     MAP_SHARED);
+	CHECK(r->kernel);
+	r->program = ring_map(r->fd, r->made.program_offset, r->made.program_size,
+			      PROT_READ | PROT_WRITE, MAP_SHARED);
+	CHECK(r->program);
+	r->tail = r->program->tail;
+}
+
+static void submit_ring_init_args(struct submit_ring *r, int queue,
+				  const struct evq_submit_ring_create *create)
+{
+	r->made = *create;
+	r->fd = submit_ring_create(queue, &r->made);
+	CHECK(r->fd >= 0);
+	submit_ring_map(r);
+	CHECK_EQ(r->tail, r->kernel->head);
+	CHECK_EQ(0, r->program->armed);
+	CHECK(r->kernel->asleep);
+}
+
+void submit_ring_init(struct submit_ring *r, int queue, __u32 nr_entries, __u32 max_payload)
+{
+	submit_ring_init_args(r, queue, &(struct evq_submit_ring_create){
+		.nr_entries = nr_entries, .max_payload = max_payload });
+}
+
+void submit_ring_init_tracked(struct submit_ring *r, int queue, int receipts, __u32 nr_entries)
+{
+	submit_ring_init_args(r, queue, &(struct evq_submit_ring_create){
+		.nr_entries = nr_entries, .flags = EVQ_SUBMIT_RECEIPTS,
+		.receipts_fd = receipts });
+}
+
+void submit_ring_unmap(struct submit_ring *r)
+{
+	CHECK_EQ(0, munmap((void *)r->kernel, r->made.kernel_size));
+	CHECK_EQ(0, munmap(r->program, r->made.program_size));
+}
+
+__u32 submit_ring_head(const struct submit_ring *r)
+{
+	return __atomic_load_n(&r->kernel->head, __ATOMIC_ACQUIRE);
+}
+
+__u32 submit_ring_room(const struct submit_ring *r)
+{
+	__u32 there = r->tail - submit_ring_head(r);
+
+	CHECK(there <= r->made.nr_entries);
+	return r->made.nr_entries - there;
+}
+
+struct evq_event_desc *submit_ring_entry(struct submit_ring *r, __u32 position)
+{
+	return (void *)((char *)r->program + r->made.entries_offset +
+			(position & (r->made.nr_entries - 1)) * (size_t)r->made.entry_size);
+}
+
+__u32 submit_ring_put(struct submit_ring *r, const struct evq_event_desc *event)
+{
+	struct evq_event_desc *entry = submit_ring_entry(r, r->tail);
+
+	CHECK(submit_ring_room(r));
+	*entry = *event;
+	if (event->data_len <= r->made.max_payload)
+		memcpy((char *)entry + r->made.event_size, (void *)(uintptr_t)event->data_ptr,
+		       event->data_len);
+	/* These do not count. */
+	entry->data_ptr = random_u64();
+	entry->seq = random_u64();
+	entry->lane = random_u64();
+	return r->tail++;
+}
+
+bool submit_ring_flush(struct submit_ring *r)
+{
+	__atomic_store_n(&r->program->tail, r->tail, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&r->kernel->asleep, __ATOMIC_RELAXED))
+		return false;
+	CHECK_EQ(0, submit_ring_kick(r->fd));
+	return true;
+}
+
+void submit_ring_settle(struct submit_ring *r)
+{
+	submit_ring_flush(r);
+	CHECK_EQ(0, submit_ring_wait(r->fd, r->tail, patience_ns()));
+	CHECK_EQ(r->tail, submit_ring_head(r));
+}
+
+struct evq_submit_result submit_ring_result(const struct submit_ring *r, __u32 position)
+{
+	const struct evq_submit_result *results =
+		(const void *)((const char *)r->kernel + r->made.results_offset);
+
+	CHECK((__s32)(submit_ring_head(r) - position) > 0);
+	CHECK(r->tail - position <= r->made.nr_entries);
+	return results[position & (r->made.nr_entries - 1)];
+}
+
+__u32 do_ring_event(struct submit_ring *r, const struct evq_event_desc *event)
+{
+	__u32 position = submit_ring_put(r, event);
+
+	submit_ring_flush(r);
+	return position;
+}
+
+int submit_ring_kick(int fd)
+{
+	struct evq_submit_ring_kick kick = { 0 };
+
+	return call(fd, EVQ_IOC_SUBMIT_RING_KICK, &kick);
+}
+
+int submit_ring_wait(int fd, __u32 position, __u64 deadline_ns)
+{
+	struct evq_submit_ring_kick kick = {
+		.flags = EVQ_SUBMIT_RING_WAIT, .position = position, .deadline_ns = deadline_ns,
+	};
+
+	return call(fd, EVQ_IOC_SUBMIT_RING_KICK, &kick);
+}
+
 void reader_init_ring(struct reader *r, int sub, __u32 size)
 {
 	reader_init_size(r, sub, 2 << 20);

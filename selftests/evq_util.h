@@ -254,6 +254,46 @@ void ring_consume(struct ring *r, __u32 head);
 /* As read_records() without waiting, kicks included. */
 ssize_t ring_read(struct ring *r, void *buf, size_t size);
 
+/* Submission rings */
+
+/* @tail is the program's own. */
+struct submit_ring {
+	int fd;
+	__u32 tail;
+	struct evq_submit_ring_create made;
+	const struct evq_submit_ring_kernel *kernel;
+	struct evq_submit_ring_program *program;
+};
+
+/* The fd, or a negative errno; @create, of which event_size may be 0, becomes what there is. */
+int submit_ring_create(int queue, struct evq_submit_ring_create *create);
+/* Creates it and maps it. */
+void submit_ring_init(struct submit_ring *r, int queue, __u32 nr_entries, __u32 max_payload);
+/* The same, with receipts */
+void submit_ring_init_tracked(struct submit_ring *r, int queue, int receipts, __u32 nr_entries);
+void submit_ring_map(struct submit_ring *r);
+void submit_ring_unmap(struct submit_ring *r);
+__u32 submit_ring_head(const struct submit_ring *r);
+/* How many entries there is room for. */
+__u32 submit_ring_room(const struct submit_ring *r);
+/* The entry at a position, to be written; its payload follows it. */
+struct evq_event_desc *submit_ring_entry(struct submit_ring *r, __u32 position);
+/* Writes the next entry, whose payload is copied; where it is. Nobody knows of it yet. */
+__u32 submit_ring_put(struct submit_ring *r, const struct evq_event_desc *event);
+/* What was put is submitted; kicks if that is needed. Whether it was. */
+bool submit_ring_flush(struct submit_ring *r);
+/* Waits until all that was submitted has its result. */
+void submit_ring_settle(struct submit_ring *r);
+struct evq_submit_result submit_ring_result(const struct submit_ring *r, __u32 position);
+/* The error of what was put there */
+#define submit_ring_error(r, position) ((int)submit_ring_result(r, position).error)
+/* ring_event(r, .id = 1): puts it and submits it; where it is */
+#define ring_event(r, ...) do_ring_event(r, &(struct evq_event_desc){ __VA_ARGS__ })
+__u32 do_ring_event(struct submit_ring *r, const struct evq_event_desc *event);
+int submit_ring_kick(int fd);
+/* Waits until what is before this has its result. */
+int submit_ring_wait(int fd, __u32 position, __u64 deadline_ns);
+
 /* Takes records one by one; reads many at once, from a ring if it has one. */
 struct reader {
 	int fd;

@@ -1648,12 +1648,14 @@ static void is_there(struct sweep *s)
 TEST_F(injection, module_steps)
 {
 	static const char *const functions[] = {
-		/* the cache of slots, the workqueue, the numbers of devices, the class, */
+		/* the cache of events, a workqueue, the numbers of devices, the class, */
 		"__kmem_cache_create_args", "alloc_workqueue", "__register_chrdev_region",
 		"class_register",
 		/* and the node of the default queue */
 		"cdev_device_add",
 	};
+	struct sweep queues = { .name = "two workqueues", .once = true,
+				.prepare = nothing_is_there };
 
 	if (!module_exists("evq.ko"))
 		SKIP(return, "no evq.ko; say where it is with EVQ_KO");
@@ -1672,7 +1674,15 @@ TEST_F(injection, module_steps)
 		EXPECT_EQ(-ENOMEM, ret);
 		nothing_is_there(NULL);
 	}
-	ASSERT_EQ(0, load());
+	/* It has two workqueues. In the end it is loaded. */
+	inject_within_function("alloc_workqueue");
+	for_each_point(&queues, load()) {
+		if (queues.over)
+			break;
+		CHECK_EQ(0, module_unload("evq"));
+	}
+	EXPECT_LT(1, queues.failures);
+	inject_everywhere();
 	self->device = device_open(O_RDWR);
 	works(self->device);
 }
@@ -1949,6 +1959,133 @@ TEST_F(injection, read_after_losses)
 		ASSERT_EQ(r.sub, subscribe(r.queue, EVQ_POLICY_DROP_NEWEST, 0, 0));
 		register_for(r.sub, .match = 0);
 	}
+}
+
+/* Setting up a submission ring; what it submits works afterwards. */
+TEST_F(injection, submit_ring)
+{
+	int queue = queue_running(64), receipts = receipts_create(queue, 4);
+	struct evq_submit_ring_create create;
+	struct sweep s = { .name = "SUBMIT_RING" };
+	struct submit_ring ring;
+	struct reader r;
+	__u64 id = 1;
+
+	reader_init(&r, subscribe_all(queue));
+	sweep_watch(&s, queue);
+	sweep_watch(&s, receipts);
+	for_each_point(&s, ({
+		create = (struct evq_submit_ring_create){
+			.nr_entries = 64, .max_payload = 100,
+			.flags = EVQ_SUBMIT_RECEIPTS, .receipts_fd = receipts };
+		int fd = submit_ring_create(queue, &create);
+
+		fd < 0 ? fd : 0;
+	})) {
+		ring = (struct submit_ring){ .fd = create.out_fd, .made = create };
+		submit_ring_map(&ring);
+		ring_event(&ring, .id = id);
+		reader_ids(&r, id++, 1);
+		submit_ring_settle(&ring);
+		submit_ring_unmap(&ring);
+		close(ring.fd);
+		queue_settle(queue);
+	}
+}
+
+/*
+ * The thread that takes entries frees no memory: where it finds none, another does it in its
+ * place, and only where that finds none either an entry fails, and the next has its turn.
+ */
+TEST_F(injection, submit_ring_without_memory)
+{
+	static const char waits[] = "/sys/kernel/debug/failslab/ignore-gfp-wait";
+	int queue = queue_create_args(.capacity = 256, .nr_lanes = 2);
+	int receipts = receipts_create(queue, 256);
+	unsigned int failed = 0;
+	struct submit_ring ring;
+	struct reader r;
+	__u32 begin;
+
+	reader_init(&r, subscribe_all(queue));
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_MODE, .mode = EVQ_MODE_NO_DIRECT));
+	submit_ring_init_tracked(&ring, queue, receipts, 128);
+	inject_within_function("evq_sender_make");
+	/* None at all */
+	begin = ring.tail;
+	inject_everybody(100, 100, 0);
+	for (__u64 id = 1; id <= 50; id++)
+		ring_event(&ring, .id = id, .key = id, .flags = EVQ_EVENT_TRACKED);
+	submit_ring_settle(&ring);
+	inject_everybody(0, 0, 0);
+	for (__u32 i = 0; i < 50; i++)
+		ASSERT_EQ(ENOMEM, submit_ring_error(&ring, begin + i));
+	EXPECT_EQ(0, queue_info(queue).accepted);
+	EXPECT_EQ(0, receipts_info(receipts).outstanding);
+	/* For who may wait there is some. */
+	begin = ring.tail;
+	ASSERT_EQ(0, file_write(waits, "Y"));
+	inject_everybody(100, 0, 0);
+	for (__u64 id = 1; id <= 50; id++)
+		ring_event(&ring, .id = id, .key = 7, .flags = EVQ_EVENT_TRACKED);
+	/* Without a call: they are taken, or a kick is asked for. */
+	UNTIL(submit_ring_head(&ring) == ring.tail);
+	inject_everybody(0, 0, 0);
+	ASSERT_EQ(0, file_write(waits, "N"));
+	for (__u32 i = 0; i < 50; i++)
+		ASSERT_EQ(0, submit_ring_error(&ring, begin + i));
+	reader_ids(&r, 1, 50);
+	receipts_settle(receipts);
+	for (int i = 0; i < 50; i++)
+		ASSERT_EQ(1, receipts_read(receipts, &(struct evq_receipt){ 0 }, 1));
+	/* Sometimes */
+	begin = ring.tail;
+	inject_everybody(50, 0, 0);
+	for (__u64 id = 1; id <= 100; id++)
+		ring_event(&ring, .id = id, .key = 7, .flags = EVQ_EVENT_TRACKED);
+	submit_ring_settle(&ring);
+	inject_everybody(0, 0, 0);
+	inject_everywhere();
+	for (__u32 i = 0; i < 100; i++) {
+		if (submit_ring_error(&ring, begin + i)) {
+			ASSERT_EQ(ENOMEM, submit_ring_error(&ring, begin + i));
+			failed++;
+		} else {
+			reader_ids(&r, i + 1, 1);
+		}
+	}
+	printf("# %u of 100 entries failed\n", failed);
+	EXPECT_LT(0, failed);
+	EXPECT_GT(100, failed);
+	queue_settle(queue);
+	reader_empty(&r);
+}
+
+/* Who closes a ring takes what is in it, and drops what there is no memory for. */
+TEST_F(injection, submit_ring_closed_without_memory)
+{
+	int queue = queue_running(64);
+	struct submit_ring ring;
+	struct reader r;
+
+	reader_init(&r, subscribe_all(queue));
+	submit_ring_init(&ring, queue, 16, 0);
+	/* Nobody takes them: the thread sleeps, and there is no kick. */
+	for (__u64 id = 1; id <= 8; id++)
+		submit_ring_put(&ring, &(struct evq_event_desc){ .id = id });
+	__atomic_store_n(&ring.program->tail, ring.tail, __ATOMIC_RELEASE);
+	inject_within_function("evq_sender_make");
+	submit_ring_unmap(&ring);
+	inject_everybody(100, 100, 0);
+	close(ring.fd);
+	inject_everybody(0, 0, 0);
+	inject_everywhere();
+	EXPECT_EQ(0, queue_info(queue).accepted);
+	EXPECT_EQ(0, queue_info(queue).nr_blocked);
+	ASSERT_EQ(1, submit_event(queue, .id = 9));
+	reader_ids(&r, 9, 1);
+	queue_settle(queue);
+	reader_empty(&r);
 }
 
 /* Events of other modules stay in their pool where there is no memory to move them. */

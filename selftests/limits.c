@@ -10,9 +10,34 @@
 /* More of something than this takes too long, or too much memory. */
 #define TOO_MANY 200000
 
+/* Where detectors look at each of these for minutes, a limit that is lower is as good. */
+#define DETECTORS 40 /* slowdown() */
+#define FEW 4096
+
+static const char *const parameters[] = {
+	"/sys/module/evq/parameters/max_subscriptions",
+	"/sys/module/evq/parameters/max_registrations",
+};
+
+#define NR_PARAMETERS ((int)(sizeof(parameters) / sizeof(*parameters)))
+
+static bool is_lowered(void)
+{
+	return slowdown() >= DETECTORS && !access(parameters[0], W_OK);
+}
+
+static int parameter_write(const char *path, __u64 value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", value);
+	return file_write(path, text);
+}
+
 FIXTURE(limits)
 {
 	struct evq_features f;
+	__u64 before[NR_PARAMETERS];
 	int *fds;
 };
 
@@ -22,6 +47,10 @@ FIXTURE_SETUP(limits)
 	int device = device_open(O_RDWR);
 
 	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	for (int i = 0; is_lowered() && i < NR_PARAMETERS; i++) {
+		self->before[i] = file_number(parameters[i]);
+		CHECK_EQ(0, parameter_write(parameters[i], FEW));
+	}
 	CHECK_EQ(0, call(device, EVQ_IOC_FEATURES, &self->f));
 	close(device);
 	self->fds = calloc(TOO_MANY, sizeof(int));
@@ -30,6 +59,8 @@ FIXTURE_SETUP(limits)
 
 FIXTURE_TEARDOWN(limits)
 {
+	for (int i = 0; is_lowered() && i < NR_PARAMETERS; i++)
+		CHECK_EQ(0, parameter_write(parameters[i], self->before[i]));
 }
 
 /* All users together: whatever else is there counts, too. */

@@ -8,6 +8,7 @@
 #include <linux/userfaultfd.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "evq_harness.h"
 
@@ -1403,6 +1404,25 @@ TEST(wake_mark_is_for_those_who_wait)
 	EXPECT_EQ((MARK - 1) * sizeof(struct evq_event_record),
 		  read_records(sub, buf, sizeof(buf)));
 	EXPECT_EQ(-EAGAIN, read_records(sub, buf, sizeof(buf)));
+}
+
+/* To ask what a read that waits would find now is not to give up waiting for the mark. */
+TEST(wake_mark_is_for_nowait_too)
+{
+	int queue = queue_running(64);
+	int sub = subscribe_mark(queue, EVQ_POLICY_DROP_OLDEST, 10, 0);
+	char buf[4096] __attribute__((aligned(8)));
+	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
+
+	ASSERT_EQ(0, fcntl(sub, F_SETFL, 0));
+	register_for(sub, .match = 0);
+	send(queue, MARK - 1, 0);
+	expect_asleep(sub);
+	EXPECT_EQ(-1, preadv2(sub, &iov, 1, -1, RWF_NOWAIT));
+	EXPECT_EQ(EAGAIN, errno);
+	send(queue, 1, 0);
+	EXPECT_EQ(POLLIN, poll_for(sub, POLLIN));
+	EXPECT_EQ(MARK * sizeof(struct evq_event_record), preadv2(sub, &iov, 1, -1, RWF_NOWAIT));
 }
 
 TEST(wake_mark)

@@ -173,7 +173,7 @@ static void event_random(struct kunit *test)
 		memset(m, 0, sizeof(*m));
 		m->event = evq_kunit_event(test, queue, 8, 0);
 		m->event->counted = true;
-		entry = evq_receipt_reserve(receipts, cookie, true, 0);
+		entry = evq_receipt_reserve(receipts, cookie, GFP_KERNEL, true, 0);
 		CHECK(test, !IS_ERR(entry));
 		evq_receipt_accepted(entry, 3, 99, 77);
 		m->event->callbacks.receipt = entry;

@@ -244,16 +244,25 @@ struct evq_registration *evq_kunit_registration(struct kunit *test, u32 number)
 
 static int __init evq_kunit_init(void)
 {
+	int ret;
+
 	while (!seed)
 		seed = get_random_u32();
 	evq_index_module_init();
 	evq_identity_module_init();
-	return evq_read_queue_module_init();
+	ret = evq_event_module_init();
+	if (ret)
+		return ret;
+	ret = evq_read_queue_module_init();
+	if (ret)
+		evq_event_module_exit();
+	return ret;
 }
 
 static void __exit evq_kunit_exit(void)
 {
 	evq_read_queue_module_exit();
+	evq_event_module_exit();
 	/* What was freed with kfree_rcu() needs no module, but what call_rcu() calls would. */
 	rcu_barrier();
 }

@@ -83,7 +83,7 @@ static void receipts_do_reserve(struct kunit *test, struct receipts_model *m)
 	if (!room)
 		want = nonblock ? -EAGAIN :
 		       m->queue->state == EVQ_STATE_RUNNING ? -ETIMEDOUT : -ESHUTDOWN;
-	entry = evq_receipt_reserve(m->receipts, cookie, nonblock, 1);
+	entry = evq_receipt_reserve(m->receipts, cookie, GFP_KERNEL, nonblock, 1);
 	CHECK_EQ(test, want, PTR_ERR_OR_ZERO(entry));
 	if (want)
 		return;

@@ -9,6 +9,7 @@
 #include "evq_kunit.h"
 #include "read_queue.h"
 #include "ring.h"
+#include "submit_ring.h"
 
 #define RING_EVENTS	64	/* different ones */
 #define RING_MOST	(PAGE_SIZE / sizeof(struct evq_event_record) + 1)
@@ -47,6 +48,22 @@ static void ring_wild_positions(struct kunit *test)
 		/* Whatever is further is behind just as well. */
 		by = used + 1 + evq_below(test, -used - 1);
 		CHECK_EQ(test, head, evq_ring_check(head + by, head, tail));
+	}
+}
+
+/* Of submission rings: what there is to take, for each tail around the head. */
+static void ring_entries(struct kunit *test)
+{
+	u64 head, tail;
+	u32 nr;
+
+	for (nr = 1; nr <= 32; nr *= 2) {
+		for (head = (1ULL << 32) - 40; head <= (1ULL << 32) + 40; head++) {
+			for (tail = head - 40; tail <= head + 72; tail++)
+				CHECK_EQ(test, tail >= head && tail <= head + nr ?
+					 (s64)(tail - head) : -1,
+					 evq_submit_ring_check(tail, head, nr));
+		}
 	}
 }
 
@@ -217,6 +234,7 @@ static void ring_armed(struct kunit *test)
 static struct kunit_case ring_cases[] = {
 	KUNIT_CASE(ring_positions),
 	KUNIT_CASE(ring_wild_positions),
+	KUNIT_CASE(ring_entries),
 	KUNIT_CASE(ring_random),
 	KUNIT_CASE(ring_armed),
 	{}

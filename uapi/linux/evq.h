@@ -17,7 +17,7 @@
  *                                                                        |
  *     read() <- receipts <-----------------------------------------------+
  *
- * There are three kinds of file descriptor:
+ * There are four kinds of file descriptor:
  *
  *   queue         open("/dev/evq"), open("/dev/evq-NAME"), QUEUE_CREATE,
  *                 QUEUE_HANDLE
@@ -27,6 +27,8 @@
  *                 read() gives records; POLLIN: there is something to read;
  *                 POLLHUP: the queue is stopped and everything was read, or
  *                 (with POLLERR) the subscription was disconnected
+ *   submission ring  SUBMIT_RING
+ *                 mmap(); POLLOUT: there is room; POLLIN: everything has its result
  *   receipts      RECEIPTS
  *                 read() gives receipts; POLLIN: there is one
  *
@@ -39,7 +41,7 @@
  * across lanes. A higher priority overtakes a lower one only while both wait.
  *
  * Every fd that evq returns is close-on-exec, works with poll(2), select(2),
- * epoll(7), O_NONBLOCK, survives fork(2) and may be passed over a Unix socket.
+ * epoll(7), io_uring(7), O_NONBLOCK, survives fork(2) and may be passed over a Unix socket.
  *
  * How the structures grow
  * -----------------------
@@ -64,6 +66,7 @@
  *              queue does not consent to gates, or not to one that long
  *   EAGAIN     the call was asked not to wait, and would have to
  *   EBADF      receipts_fd is not open, or not a receipts fd of this queue
+ *   EBADFD     a kick of a submission ring that is broken
  *   EBUSY      START of a queue that is still stopping; a ring for a subscription that has one, or
  *              of which a read is under way; read(2) where there is a ring
  *   EDQUOT     the user has as much of something as he may have: events or
@@ -78,6 +81,7 @@
  *   EMFILE     the process has no free file descriptor (ENFILE: the system)
  *   EMSGSIZE   a payload is longer than the queue's max_payload; a read buffer
  *              is too small for the next record (nothing is lost)
+ *   ENOBUFS    EVQ_URING_SUBMIT: it would have to wait, which is EAGAIN elsewhere
  *   ENODEV     mmap(2) of what has no ring
  *   ENOENT     no registration has this number, no queue this name, no pending
  *              or retained event this id, no outstanding event this sequence
@@ -431,7 +435,7 @@ enum evq_set {
  * @history_bytes: most payload bytes of these, for each lane; 0: no such limit
  * @ack_timeout_ns: how long after its dispatch a tracked event waits to be
  *	acknowledged; what is not by then has failed with ETIMEDOUT. 0: for ever
- * @gate_max_ns: how long EVQ_POLICY_GATE may hold a lane; 0: not at all
+ * @gate_max_ns: how long EVQ_POLICY_GATE may hold a lane, from the next time on; 0: not at all
  * @max_pinned: payload bytes of all events of the queue, waiting, retained,
  *	queued and in hand, above which the subscription that holds the most loses its
  *	oldest records; 0: no such limit
@@ -888,7 +892,7 @@ enum evq_policy {
  *	0: EVQ_ATTEMPTS_DEFAULT. Without it 0
  * @wake_records: readers and pollers are woken when so many records are queued,
  *	at most @max_records, or a gap or the end is there; 0: 1. Until then a read
- *	waits; one that is not to wait takes what there is
+ *	waits, through io_uring too; with O_NONBLOCK it takes what there is
  * @gate_ns: for EVQ_POLICY_GATE: how long it may hold a lane, at most the
  *	queue's gate_max_ns (EACCES), at least 1; otherwise 0
  * @wake_interval_ns: for so long after a wake-up for records no other comes; what is queued
@@ -1339,6 +1343,149 @@ struct evq_ring_program {
 };
 
 /*
+ * Submission rings
+ * ----------------
+ * A program can submit events without a call, through a ring of entries. There are again two
+ * areas to be mapped, MAP_SHARED, each as a whole: the kernel's, which the program can only read,
+ * and the program's, which both can write:
+ *
+ *     kernel_offset:  | struct evq_submit_ring_kernel ... | results, nr_entries of them |
+ *                     |<-------- results_offset -------->|
+ *     program_offset: | struct evq_submit_ring_program ... | entries, nr_entries of them |
+ *                     |<-------- entries_offset --------->|
+ *
+ * Positions count entries, wrap around at 2^32, and are taken modulo nr_entries to find a place.
+ * They begin anywhere: with tail equal to head. An entry is entry_size bytes: a struct
+ * evq_event_desc, of which data_ptr, seq and lane are ignored, and, event_size bytes from its
+ * beginning, the payload.
+ *
+ * The program writes entries from tail on, as long as they are less than nr_entries from head
+ * (load-acquire), and then stores the new tail (store-release). If then, after a full fence,
+ * asleep is not 0, it calls EVQ_IOC_SUBMIT_RING_KICK, and the kernel begins to take entries. While
+ * it is 0, the kernel comes by itself. The result of an entry is there as soon as head (load-
+ * acquire) has passed it, until the program uses its place again. Entries are taken one after the
+ * other; one that fails does not keep the next one from being taken.
+ *
+ * A program that waits for results does so with EVQ_SUBMIT_RING_WAIT. One that waits for room, or
+ * for the last result, can also sleep in poll(2) or in epoll_wait(2), which find out for
+ * themselves; or in whatever tells it of the fd without looking first, and then it stores 1 in
+ * armed, makes a full fence, and looks at head once more before. POLLOUT: half of the ring is
+ * free; POLLIN: everything has its result; POLLERR: the ring is broken. The kernel wakes only one
+ * who has done either, and clears armed as it does.
+ *
+ * Whatever a program writes, only its own events can suffer. A tail that is further than
+ * nr_entries from head breaks the ring, for good: nothing more is taken from it.
+ */
+
+/** define EVQ_SUBMIT_RING_DEFAULT - entries of a ring that is not told another number */
+#define EVQ_SUBMIT_RING_DEFAULT	256
+/** define EVQ_SUBMIT_RING_MAX - most entries that can be asked for */
+#define EVQ_SUBMIT_RING_MAX	65536
+
+/**
+ * struct evq_submit_ring_create - a ring to submit through (EVQ_IOC_SUBMIT_RING)
+ * @nr_entries: a power of two, at most EVQ_SUBMIT_RING_MAX; 0: EVQ_SUBMIT_RING_DEFAULT.
+ *	Returned: how many there are
+ * @max_payload: longest payload that an entry has room for, bytes. All entries together take
+ *	EVQ_RING_MAX bytes at most
+ * @event_size: sizeof(struct evq_event_desc)
+ * @flags: EVQ_SUBMIT_RECEIPTS, or 0
+ * @receipts_fd: receipts fd of the same queue, if EVQ_SUBMIT_RECEIPTS is given; otherwise 0
+ * @out_fd: returned: the new submission ring fd, close-on-exec
+ * @kernel_offset: returned: where mmap(2) of that fd finds the kernel's area
+ * @program_offset: returned: where mmap(2) of that fd finds the program's area
+ * @kernel_size: returned: length of the kernel's area
+ * @program_size: returned: length of the program's area
+ * @results_offset: returned: where the results begin in the kernel's area
+ * @entries_offset: returned: where the entries begin in the program's area
+ * @entry_size: returned: from one entry to the next
+ * @reserved: 0
+ *
+ * Events have the sender that set the ring up, with the rights of the queue fd; its user and its
+ * memory cgroup pay. Each is submitted when the kernel takes its entry: what EVQ_IOC_SUBMIT says
+ * of an event is true of it from there on, as if it waited for room. The ring waits in line as one
+ * blocked producer; for room for receipts it does not wait (EAGAIN).
+ *
+ * Entries of one ring are accepted in their order. When the last fd and the last mapping of it are
+ * gone, what has not been taken is, as far as there is room, and the rest is dropped.
+ */
+struct evq_submit_ring_create {
+	__u32 nr_entries;
+	__u32 max_payload;
+	__u32 event_size;
+	__u32 flags;
+	__s32 receipts_fd;
+	__s32 out_fd;
+	__u64 kernel_offset;
+	__u64 program_offset;
+	__u32 kernel_size;
+	__u32 program_size;
+	__u32 results_offset;
+	__u32 entries_offset;
+	__u32 entry_size;
+	__u32 reserved;
+};
+
+/**
+ * enum evq_submit_ring_state - what is to be expected of a submission ring
+ * @EVQ_SUBMIT_RING_BROKEN: nothing more: tail was one that could not be
+ */
+enum evq_submit_ring_state {
+	EVQ_SUBMIT_RING_BROKEN	= 1 << 0,
+};
+
+/**
+ * struct evq_submit_ring_kernel - beginning of the kernel's area of a submission ring
+ * @head: entries before it have their results
+ * @asleep: not 0: a kick is needed
+ * @state: bits of enum evq_submit_ring_state
+ * @reserved: 0
+ */
+struct evq_submit_ring_kernel {
+	__u32 head;
+	__u32 asleep;
+	__u32 state;
+	__u32 reserved;
+};
+
+/**
+ * struct evq_submit_ring_program - beginning of the program's area of a submission ring
+ * @tail: entries before it are submitted
+ * @armed: not 0: the program is about to sleep, and wants to be woken
+ */
+struct evq_submit_ring_program {
+	__u32 tail;
+	__u32 armed;
+};
+
+/**
+ * struct evq_submit_result - what became of an entry
+ * @seq: the sequence number; 0 if it was not accepted
+ * @lane: the lane that numbered it
+ * @error: 0, or the errno with which EVQ_IOC_SUBMIT would have failed
+ */
+struct evq_submit_result {
+	__u64 seq;
+	__u32 lane;
+	__u32 error;
+};
+
+/** define EVQ_SUBMIT_RING_WAIT - wait until all entries before @position have their results */
+#define EVQ_SUBMIT_RING_WAIT	(1U << 0)
+
+/**
+ * struct evq_submit_ring_kick - have entries taken (EVQ_IOC_SUBMIT_RING_KICK)
+ * @flags: EVQ_SUBMIT_RING_WAIT, or 0
+ * @position: with EVQ_SUBMIT_RING_WAIT: see there; otherwise 0
+ * @deadline_ns: with EVQ_SUBMIT_RING_WAIT: when to stop waiting; 0: never
+ */
+struct evq_submit_ring_kick {
+	__u32 flags;
+	__u32 position;
+	__u64 deadline_ns;
+};
+
+/*
  * The commands. The last column of each comment names the fd it works on.
  */
 #define EVQ_IOC_MAGIC		0xE7
@@ -1370,6 +1517,8 @@ struct evq_ring_program {
 #define EVQ_IOC_FORGET		_IOWR(EVQ_IOC_MAGIC, 0x1a, struct evq_forget)
 /* queue, submit: a new receipts fd */
 #define EVQ_IOC_RECEIPTS	_IOWR(EVQ_IOC_MAGIC, 0x1b, struct evq_receipts_create)
+/* queue, submit: a new submission ring fd */
+#define EVQ_IOC_SUBMIT_RING	_IOWR(EVQ_IOC_MAGIC, 0x1c, struct evq_submit_ring_create)
 
 /* subscription: a new registration */
 #define EVQ_IOC_REGISTER	_IOWR(EVQ_IOC_MAGIC, 0x20, struct evq_register)
@@ -1390,5 +1539,42 @@ struct evq_ring_program {
 #define EVQ_IOC_RECEIPT_WAIT	_IOWR(EVQ_IOC_MAGIC, 0x30, struct evq_receipt_wait)
 /* receipts: limits and ledger */
 #define EVQ_IOC_RECEIPTS_INFO	_IOR(EVQ_IOC_MAGIC, 0x31, struct evq_receipts_info)
+
+/* submission ring: have entries taken */
+#define EVQ_IOC_SUBMIT_RING_KICK _IOW(EVQ_IOC_MAGIC, 0x40, struct evq_submit_ring_kick)
+
+/*
+ * io_uring
+ * --------
+ * IORING_OP_READ and its like on a subscription or receipts wait for as long as read(2) would, and
+ * can be cancelled meanwhile; nobody sleeps for them, no worker of io_uring's either. They do so
+ * with O_NONBLOCK too; with RWF_NOWAIT they fail with EAGAIN. IORING_OP_POLL_ADD is poll(2).
+ *
+ * The commands below are for IORING_OP_URING_CMD: the number is the entry's cmd_op, its cmd is a
+ * struct evq_uring_command. Those are done when io_uring_enter(2) returns, or when the kernel's
+ * thread has come to them, where one takes the entries. The result is what the command returned, or
+ * a negative errno as above; it is never EAGAIN.
+ */
+
+/**
+ * struct evq_uring_command - a command, within an entry of io_uring
+ * @arg_ptr: address of the command's structure, which has to stay until the command is done
+ * @reserved: 0
+ *
+ * In entries of 128 bytes what follows is not looked at.
+ */
+struct evq_uring_command {
+	__u64 arg_ptr;
+	__u64 reserved;
+};
+
+/*
+ * queue, submit: as EVQ_IOC_SUBMIT with EVQ_SUBMIT_NONBLOCK, but what would have to wait fails
+ * with ENOBUFS, or is a success that took less: poll for POLLOUT. deadline_ns is 0. The structure
+ * is not written to: the result is nr_taken. The sender is the process and the user on whose
+ * behalf the entry is taken: with IORING_SETUP_SQPOLL, those who made the ring; with a personality,
+ * its user.
+ */
+#define EVQ_URING_SUBMIT	_IOW(EVQ_IOC_MAGIC, 0x50, struct evq_submit)
 
 #endif /* _UAPI_LINUX_EVQ_H */
