@@ -18,6 +18,7 @@
 
 /* How often the library acknowledges: its calls go through this. */
 static atomic_int ack_calls;
+static atomic_int submit_calls;
 
 int ioctl(int fd, unsigned long request, ...)
 {
@@ -29,6 +30,8 @@ int ioctl(int fd, unsigned long request, ...)
 	va_end(args);
 	if (request == EVQ_IOC_ACK)
 		atomic_fetch_add(&ack_calls, 1);
+	if (request == EVQ_IOC_SUBMIT)
+		atomic_fetch_add(&submit_calls, 1);
 	return syscall(SYS_ioctl, fd, request, arg);
 }
 
@@ -2078,6 +2081,339 @@ TEST_F(lib, causes_have_names)
 	ASSERT_EQ(0, evq_features_get(evq_queue_get_fd(self->queue), &features, sizeof(features)));
 	for (uint32_t cause = 0; cause < features.nr_causes; cause++)
 		EXPECT_NE(NULL, evq_lost_name(cause));
+}
+
+/* Submission rings */
+
+FIXTURE(lib_ring)
+{
+	struct evq_queue *queue;
+	struct reader r;
+};
+
+FIXTURE_SETUP(lib_ring)
+{
+	self->queue = create_queue(.max_payload = BIG, .capacity = 1000);
+	ASSERT_NE(NULL, self->queue);
+	reader_init_size(&self->r, subscribe_all(evq_queue_get_fd(self->queue)), 2 * BIG);
+	atomic_store(&submit_calls, 0);
+}
+
+FIXTURE_TEARDOWN(lib_ring)
+{
+	evq_queue_close(self->queue);
+	reader_free(&self->r);
+}
+
+#define set_ring(queue, ...) \
+	evq_queue_set_ring(queue, &(struct evq_submit_ring_options){ __VA_ARGS__ }, \
+			   sizeof(struct evq_submit_ring_options))
+
+/* One with this id, and its text as payload; as evq_queue_submit_many() */
+static ssize_t put(struct evq_queue *queue, __u64 id, uint32_t flags)
+{
+	struct evq_event_desc event;
+	char text[24];
+
+	evq_event_init(&event, 0, 0, 0, text, sprintf(text, "text %llu", id));
+	event.id = id;
+	return evq_queue_submit_many(queue, &event, 1, sizeof(event), flags, 0);
+}
+
+static void expect_texts(struct reader *r, __u64 id, __u64 last)
+{
+	for (; id <= last; id++) {
+		const struct evq_event_record *e = reader_event(r);
+		char text[24];
+
+		CHECK_EQ(id, e->id);
+		CHECK_EQ(sprintf(text, "text %llu", id), e->data_len);
+		CHECK(!memcmp(text, record_data(e), e->data_len));
+	}
+}
+
+TEST_F(lib_ring, submit)
+{
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 16, .max_payload = 24));
+	for (__u64 id = 1; id <= 300; id++)
+		ASSERT_EQ(1, put(self->queue, id, 0));
+	ASSERT_EQ(0, evq_queue_flush(self->queue, 0));
+	EXPECT_EQ(300, queue_info(evq_queue_get_fd(self->queue)).accepted);
+	expect_texts(&self->r, 1, 300);
+	/* A name says more than a number of calls. */
+	EXPECT_EQ(0, atomic_load(&submit_calls));
+	EXPECT_EQ(0, evq_queue_submit(self->queue, 7, 0, 0, NULL, 0));
+	EXPECT_EQ(7, reader_event(&self->r)->type);
+	EXPECT_EQ(-1, set_ring(self->queue, .nr_entries = 16));
+	EXPECT_EQ(EBUSY, errno);
+}
+
+/* What cannot go through it is submitted as without, in its order. */
+TEST_F(lib_ring, beside)
+{
+	struct evq_receipts *receipts = evq_receipts_create(self->queue, 4);
+	struct evq_event_desc events[3];
+	static char big[BIG];
+
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 4, .max_payload = 24));
+	for (__u64 id = 1; id <= 40; id += 4) {
+		ASSERT_EQ(1, put(self->queue, id, 0));
+		/* Longer than an entry */
+		for (int i = 0; i < 3; i++)
+			evq_event_init(&events[i], 0, 0, 0, big, i ? 8 : sizeof(big));
+		events[0].id = id + 1;
+		ASSERT_EQ(1, evq_queue_submit_many(self->queue, events, 1, sizeof(events[0]), 0,
+						   0));
+		/* With results */
+		events[1].id = id + 2;
+		ASSERT_EQ(1, evq_queue_submit_many(self->queue, &events[1], 1, sizeof(events[0]),
+						   EVQ_SUBMIT_RESULTS, 0));
+		EXPECT_EQ(id + 2, events[1].seq);
+		/* Tracked */
+		events[2].id = id + 3;
+		evq_event_set_tracked(&events[2], id);
+		ASSERT_EQ(1, evq_queue_submit_tracked(self->queue, receipts, &events[2], 1,
+						      sizeof(events[0]), 0, 0));
+		reader_ids(&self->r, id, 4);
+		receipts_settle(evq_receipts_get_fd(receipts));
+		ASSERT_EQ(1, receipts_read(evq_receipts_get_fd(receipts),
+					   &(struct evq_receipt){ 0 }, 1));
+	}
+	EXPECT_EQ(30, atomic_load(&submit_calls));
+	evq_receipts_close(receipts);
+}
+
+struct refused {
+	struct evq_queue *queue;
+	unsigned int calls;
+	__u64 id;
+	int error;
+	char text[24];
+};
+
+static void note_refused(void *data, const struct evq_event_desc *event, int error)
+{
+	struct refused *refused = data;
+
+	refused->calls++;
+	refused->id = event->id;
+	refused->error = error;
+	memcpy(refused->text, (void *)(uintptr_t)event->data_ptr, event->data_len);
+	refused->text[event->data_len] = 0;
+	/* It may submit. */
+	if (refused->queue)
+		CHECK_EQ(1, put(refused->queue, 100 + refused->calls, 0));
+}
+
+static ssize_t put_wrong(struct evq_queue *queue, __u64 id)
+{
+	struct evq_event_desc event;
+
+	evq_event_init(&event, 0, 0, EVQ_LEVELS, "wrong", 5);
+	event.id = id;
+	return evq_queue_submit_many(queue, &event, 1, sizeof(event), 0, 0);
+}
+
+TEST_F(lib_ring, refused)
+{
+	struct refused refused = { 0 };
+
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 4, .max_payload = 24,
+			      .refused = note_refused, .data = &refused));
+	ASSERT_EQ(1, put(self->queue, 1, 0));
+	ASSERT_EQ(1, put_wrong(self->queue, 2));
+	ASSERT_EQ(1, put(self->queue, 3, 0));
+	EXPECT_EQ(0, evq_queue_flush(self->queue, 0));
+	EXPECT_EQ(1, refused.calls);
+	EXPECT_EQ(2, refused.id);
+	EXPECT_EQ(EINVAL, refused.error);
+	EXPECT_STREQ("wrong", refused.text);
+	expect_texts(&self->r, 1, 1);
+	expect_texts(&self->r, 3, 3);
+	/* From there more can be submitted. */
+	refused.queue = self->queue;
+	ASSERT_EQ(1, put_wrong(self->queue, 4));
+	EXPECT_EQ(0, evq_queue_flush(self->queue, 0));
+	expect_texts(&self->r, 102, 102);
+	/* After a stop each is refused. */
+	refused.queue = NULL;
+	ASSERT_EQ(0, evq_queue_drain(self->queue, 0));
+	for (__u64 id = 5; id <= 20; id++)
+		ASSERT_EQ(1, put(self->queue, id, 0));
+	EXPECT_EQ(0, evq_queue_flush(self->queue, 0));
+	EXPECT_EQ(2 + 16, refused.calls);
+	EXPECT_EQ(ESHUTDOWN, refused.error);
+	EXPECT_EQ(20, refused.id);
+	EXPECT_STREQ("text 20", refused.text);
+}
+
+/* Where nobody is told, the next call is: once, and it has done nothing. */
+TEST_F(lib_ring, refused_and_nobody_told)
+{
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 4, .max_payload = 24));
+	ASSERT_EQ(1, put_wrong(self->queue, 1));
+	EXPECT_EQ(-1, evq_queue_flush(self->queue, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, evq_queue_flush(self->queue, 0));
+	ASSERT_EQ(1, put_wrong(self->queue, 1));
+	submit_ids(evq_queue_get_fd(self->queue), 50, 1);
+	/* That goes beside, and so finds it out. */
+	EXPECT_EQ(-1, put(self->queue, 2, EVQ_SUBMIT_RESULTS));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(1, put(self->queue, 3, 0));
+	expect_texts(&self->r, 50, 49);
+	EXPECT_EQ(50, reader_event(&self->r)->id);
+	expect_texts(&self->r, 3, 3);
+}
+
+TEST_F(lib_ring, full)
+{
+	ASSERT_EQ(0, evq_queue_pause(self->queue));
+	ASSERT_EQ(0, set_capacity(self->queue, 1));
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 4, .max_payload = 24));
+	for (__u64 id = 1; id <= 5; id++)
+		ASSERT_EQ(1, put(self->queue, id, 0));
+	EXPECT_EQ(-1, put(self->queue, 6, EVQ_SUBMIT_NONBLOCK));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(-1, put(self->queue, 6, EVQ_SUBMIT_NONBLOCK | EVQ_SUBMIT_RESULTS));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(-1, evq_queue_flush(self->queue, evq_deadline(1000000)));
+	EXPECT_EQ(ETIMEDOUT, errno);
+	ASSERT_EQ(0, fcntl(evq_queue_get_fd(self->queue), F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(-1, put(self->queue, 6, 0));
+	EXPECT_EQ(EAGAIN, errno);
+	ASSERT_EQ(0, fcntl(evq_queue_get_fd(self->queue), F_SETFL, 0));
+	ASSERT_EQ(0, evq_queue_start(self->queue));
+	EXPECT_EQ(1, put(self->queue, 6, 0));
+	ASSERT_EQ(0, evq_queue_flush(self->queue, 0));
+	expect_texts(&self->r, 1, 6);
+}
+
+static int child_puts(void *arg)
+{
+	CHECK_EQ(1, put(arg, 2, 0));
+	CHECK_EQ(1, atomic_load(&submit_calls));
+	CHECK_EQ(0, evq_queue_flush(arg, 0));
+	evq_queue_close(arg);
+	return 0;
+}
+
+TEST_F(lib_ring, fork)
+{
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 4, .max_payload = 24));
+	ASSERT_EQ(1, put(self->queue, 1, 0));
+	ASSERT_EQ(0, evq_queue_flush(self->queue, 0));
+	child_ok(child_start(child_puts, self->queue));
+	ASSERT_EQ(1, put(self->queue, 3, 0));
+	expect_texts(&self->r, 1, 3);
+	EXPECT_EQ(0, atomic_load(&submit_calls));
+}
+
+TEST_F(lib_ring, closed)
+{
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 64, .max_payload = 24));
+	for (__u64 id = 1; id <= 50; id++)
+		ASSERT_EQ(1, put(self->queue, id, 0));
+	evq_queue_close(self->queue);
+	self->queue = NULL;
+	expect_texts(&self->r, 1, 50);
+	reader_eof(&self->r);
+}
+
+/* One thread is told, and takes its time; others wait for their place, and are not refused. */
+static atomic_bool slow_goes_on;
+
+static void note_slowly(void *data, const struct evq_event_desc *event, int error)
+{
+	(void)event;
+	CHECK_EQ(EINVAL, error);
+	atomic_store((atomic_bool *)data, true);
+	UNTIL(atomic_load(&slow_goes_on));
+	errno = EXDEV;
+}
+
+static int flush_it(void *arg)
+{
+	return evq_queue_flush(arg, 0);
+}
+
+static int put_five(void *arg)
+{
+	for (__u64 id = 1; id <= 5; id++)
+		CHECK_EQ(1, put(arg, id, 0));
+	return 0;
+}
+
+TEST_F(lib_ring, refused_slowly)
+{
+	struct task tells, puts;
+	atomic_bool told;
+
+	atomic_store(&told, false);
+	atomic_store(&slow_goes_on, false);
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 2, .max_payload = 24,
+			      .refused = note_slowly, .data = &told));
+	ASSERT_EQ(1, put_wrong(self->queue, 1));
+	task_start(&tells, flush_it, self->queue);
+	UNTIL(atomic_load(&told));
+	/* What goes beside comes after what is in the ring, also now. */
+	ASSERT_EQ(1, put(self->queue, 1, 0));
+	ASSERT_EQ(1, put(self->queue, 2, EVQ_SUBMIT_RESULTS));
+	expect_texts(&self->r, 1, 2);
+	EXPECT_EQ(-1, put(self->queue, 9, EVQ_SUBMIT_NONBLOCK));
+	EXPECT_EQ(EAGAIN, errno);
+	task_start(&puts, put_five, self->queue);
+	UNTIL(sleeps_in(atomic_load(&puts.tid), SYS_futex));
+	EXPECT_FALSE(atomic_load(&puts.done));
+	atomic_store(&slow_goes_on, true);
+	EXPECT_EQ(0, task_join(&tells));
+	EXPECT_EQ(0, task_join(&puts));
+	expect_texts(&self->r, 1, 5);
+}
+
+static int put_many(void *arg)
+{
+	for (int i = 0; i < 500; i++)
+		CHECK_EQ(1, put(arg, 1, 0));
+	return 0;
+}
+
+TEST_F(lib_ring, threads)
+{
+	struct task tasks[4];
+
+	ASSERT_EQ(0, set_ring(self->queue, .nr_entries = 8, .max_payload = 24));
+	for (int i = 0; i < 4; i++)
+		task_start(&tasks[i], put_many, self->queue);
+	for (int i = 0; i < 2000; i++)
+		expect_texts(&self->r, 1, 1);
+	for (int i = 0; i < 4; i++)
+		ASSERT_EQ(0, task_join(&tasks[i]));
+	ASSERT_EQ(0, evq_queue_flush(self->queue, 0));
+	reader_empty(&self->r);
+}
+
+TEST_F(lib_ring, wrong_options)
+{
+	struct {
+		struct evq_submit_ring_options options;
+		uint64_t more;
+	} later = { .more = 1 };
+	struct evq_queue *reads = evq_queue_handle(self->queue, EVQ_RIGHT_SUBSCRIBE);
+
+	EXPECT_EQ(-1, set_ring(self->queue, .nr_entries = 3));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, set_ring(self->queue, .max_payload = BIG + 1));
+	EXPECT_EQ(EMSGSIZE, errno);
+	EXPECT_EQ(-1, evq_queue_set_ring(self->queue, &later.options, sizeof(later)));
+	EXPECT_EQ(E2BIG, errno);
+	EXPECT_EQ(-1, set_ring(reads, .nr_entries = 4));
+	EXPECT_EQ(EACCES, errno);
+	evq_queue_close(reads);
+	/* And one with the defaults */
+	EXPECT_EQ(0, evq_queue_set_ring(self->queue, NULL, 0));
+	EXPECT_EQ(0, evq_queue_submit(self->queue, 0, 0, 0, NULL, 0));
+	EXPECT_EQ(0, evq_queue_flush(self->queue, 0));
 }
 
 TEST_HARNESS_MAIN

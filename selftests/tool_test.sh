@@ -126,7 +126,7 @@ json()
 test_help()
 {
 	local c
-	for c in "" pub sub stat ctl create destroy list forget; do
+	for c in "" pub sub stat ctl create destroy list forget bench; do
 		# shellcheck disable=SC2086 # no command is no word
 		status 0 evq $c --help && grep -q '^Usage: evq' out || return 1
 	done
@@ -226,6 +226,12 @@ test_usage_of_subscriptions()
 		status 2 evq sub --wake 1025 && says "no more than --records, 1024" &&
 		status 2 evq sub --records 5 --wake 6 && says "no more than --records, 5" &&
 		status 2 evq sub --wake-interval 1001ms && says "--wake-interval is 1s at most" &&
+		status 2 evq sub --ring=0 && says "--ring is 1 at least" &&
+		status 2 evq sub --ring=5000 && says "--ring is a power of two" &&
+		status 2 evq sub --ring=33554432 && says "--ring is 16777216 at most" &&
+		status 2 evq sub --ring --ack && says "does not go with --ack or --exec" &&
+		status 2 evq sub --ring --exec true --workers 2 && says "does not go with --ack or --exec" &&
+		status 2 evq sub --ring --wake 2 && says "does not go with --wake" &&
 		status 2 evq sub --workers 2 && says "go with --exec" &&
 		status 2 evq sub --exec true --workers 257 && says "--workers is 256 at most" &&
 		status 2 evq sub --stop 1 && says "go with --exec" &&
@@ -234,6 +240,18 @@ test_usage_of_subscriptions()
 		status 2 evq sub --in-hand 5 && says "go with --ack" &&
 		status 2 evq sub --attempts 5 && says "go with --ack" &&
 		status 2 evq sub --ack --attempts 65536 && says "--attempts is 65535 at most"
+}
+
+test_usage_of_bench()
+{
+	status 2 evq bench --case 1to3 && says 'no case "1to3"' &&
+		status 2 evq bench --case , && says "--case takes names" &&
+		status 2 evq bench --rounds 0 && says "--rounds is 1 at least" &&
+		status 2 evq bench --rounds 100 && says "--rounds is 99 at most" &&
+		status 2 evq bench --time 0 && says "--time is more than no time" &&
+		status 2 evq bench --time soon && says "--time takes a time" &&
+		status 2 evq bench --queue x && says "Try: evq bench --help" &&
+		status 2 evq bench 1to1 && says "takes no argument"
 }
 
 test_no_queue()
@@ -739,6 +757,34 @@ test_wake_interval()
 		is "1 2 3 4" "$(payloads a | paste -sd ' ')"
 }
 
+test_ring()
+{
+	listen a --ring --json && seq 500 | status 0 evq pub && finish &&
+		is "$(seq 500 | cksum)" "$(json text a.out | cksum)" &&
+		is "500|0|500|500" "$(json 'printed unprinted matched delivered' a.err)"
+}
+
+# What the ring has no room for waits where the policy is about it, and comes in its order.
+test_ring_full()
+{
+	local delivered
+	listen a --ring=4096 --records 100 && halt && seq 1000 | status 0 evq pub && dispatched &&
+		kill -CONT "$subscriber" && finish && is 1 "$(grep -c '^gap #.*overflow' a.out)" &&
+		is 1000 "$(payloads a | tail -n 1)" && payloads a | grep -v overflow | sort -c -n -u || return 1
+	delivered=$(sed -n 's/.*matched 1000 = delivered \([0-9]*\) + queued 0 .*; printed \1$/\1/p' a.err)
+	[ "${delivered:-0}" -gt 100 ] || { sed 's/^/# /' a.err; return 1; }
+}
+
+# What the ring has when the command ends counts as delivered, and as not printed.
+test_ring_and_count()
+{
+	local printed unprinted delivered
+	evq ctl pause && listen a --ring --json --count 2 && status 0 evq pub 1 2 3 4 5 && evq ctl start && wait "$subscriber"
+	is 0 "$?" && is "1 2" "$(json text a.out | paste -sd ' ')" || return 1
+	IFS='|' read -r printed unprinted delivered <<<"$(json 'printed unprinted delivered' a.err)"
+	is 2 "$printed" && is "$delivered" $((printed + unprinted))
+}
+
 test_receipts()
 {
 	status 0 evq pub --track nobody && is 1 "$(grep -c '^event 1 #[0-9]*: callbacks 0, completed 0, failed 0$' out)" &&
@@ -848,6 +894,65 @@ test_named_queue_paused()
 	status 0 evq create --paused tool && status 0 evq pub -q tool x && status 0 evq stat --json -q tool &&
 		is "paused|1" "$(json 'queue.state queue.waiting' out)" && status 0 evq ctl -q tool drain &&
 		status 0 evq destroy tool
+}
+
+# Every case, through everything, with nothing lost: what is measured means nothing here.
+test_bench()
+{
+	local cases="1to1 1to1-batch32 ring-batch32 1to10 1to100 latency payload-1k payload-64k" options=() c through
+	# Three times a hundred processes take a minute where all is checked.
+	if [ "${EVQ_SLOWDOWN:-1}" -ge 50 ]; then
+		cases=${cases/ 1to100/}
+		options=(--case "${cases// /,}")
+	fi
+	status 0 evq bench --json --rounds 1 --time 1ms "${options[@]}" || return 1
+	json 'record case through metric rounds time_ns' out >all
+	for c in $cases; do
+		through="evq pipe seqpacket mqueue"
+		case $c in
+		ring-*)		through="evq ring pipe seqpacket mqueue" ;;
+		1to10*)		through="evq pipe seqpacket" ;;
+		latency)	through+=" $through" ;;
+		esac
+		echo "$c: $through"
+	done >want
+	is "machine|-|-|-|1|1000000" "$(head -n 1 all)" && is "$(cat want)" "$(awk -F '|' '
+		$1 == "figure" && $2 != c { printf "%s%s:", c ? "\n" : "", c = $2 }
+		$1 == "figure" { printf " %s", $3 }' all)" &&
+		is "latency_p50_ns latency_p99_ns ns_per_delivery" "$(cut -d '|' -f 4 all | sort -u | grep _ | paste -sd ' ')" &&
+		json 'record readers published delivered value' out | awk -F '|' '
+			$1 == "figure" && ($4 != $2 * $3 || $3 < 65 || $5 <= 0) { print "# " $0; bad = 1 }
+			END { exit bad }'
+}
+
+# The same for a person; who may not have a message queue that large is told so.
+test_bench_table()
+{
+	status 0 evq bench --rounds 2 --time 1ms --case latency,payload-64k &&
+		is 8 "$(grep -c '^latency-p[59][09] *[a-z]* ' out)" &&
+		is 1 "$(grep -c '^[0-9]* messages, [0-9]* deliveries: each' out)" || return 1
+	command -v setpriv >/dev/null || return 0
+	chmod 666 /dev/evq
+	status 0 as_nobody "$(command -v evq)" bench --rounds 1 --time 1ms --case payload-64k &&
+		grep -q '^payload-64k *mqueue *not measured: ' out && grep -q '^mqueue has more room with' out
+}
+
+# children PID: its processes.
+children()	{ cat /proc/[0-9]*/stat 2>/dev/null | awk -v parent="$1" '$4 == parent { print $1 }'; }
+
+# One that is ended leaves nobody behind who publishes or reads.
+test_bench_signal()
+{
+	local process p all
+	env --default-signal=INT evq bench --case 1to10 --time 1h >out 2>err &
+	process=$!
+	until all=$(children "$process") && [ "$(wc -w <<<"$all")" = 11 ]; do kill -0 "$process" || return 1; done
+	kill -INT "$process"
+	wait "$process"
+	is 1 "$?" && says "ended by a signal: 1to10 was not measured" || return 1
+	for p in $all; do
+		[ ! -e "/proc/$p" ] || return 1
+	done
 }
 
 tests=$(declare -F | sed -n 's/^declare -f test_//p')

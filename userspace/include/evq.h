@@ -303,6 +303,69 @@ EVQ_API ssize_t evq_queue_submit_tracked(struct evq_queue *queue, struct evq_rec
 					 size_t event_size, uint32_t flags, uint64_t deadline_ns);
 
 /**
+ * typedef evq_refused_fn - told of an event that will never be accepted
+ * @data: what was given with it
+ * @event: the event; gone, as its payload, when the function returns
+ * @error: why: EEXIST, EMSGSIZE, EINVAL, E2BIG or EACCES, as for
+ *	evq_queue_submit_many(); from a ring also EDQUOT, ENOMEM and ESHUTDOWN; or, from
+ *	evq_batch_close(), why it was not accepted in time
+ *
+ * Runs in the thread that hands over, or looks at the results of a ring, and may call every
+ * function of the library, but not close the batch or the queue.
+ */
+typedef void (*evq_refused_fn)(void *data, const struct evq_event_desc *event, int error);
+
+/**
+ * struct evq_submit_ring_options - what a submission ring is like
+ * @nr_entries: how many events it has room for, a power of two; 0: EVQ_SUBMIT_RING_DEFAULT
+ * @max_payload: longest payload that goes through it, bytes
+ * @refused: told of events that the queue refused; NULL: the next call that submits, or
+ *	flushes, fails with the errno of the first, and has done nothing
+ * @data: given to @refused
+ */
+struct evq_submit_ring_options {
+	uint32_t nr_entries;
+	uint32_t max_payload;
+	evq_refused_fn refused;
+	void *data;
+};
+
+/**
+ * evq_queue_set_ring() - submit through memory that the kernel shares
+ * @queue: a queue with EVQ_RIGHT_SUBMIT, that nobody else uses during the call
+ * @options: what the ring is to be like; NULL: the defaults, for events without payload
+ * @size: sizeof(*@options)
+ *
+ * From then on evq_queue_submit() and evq_queue_submit_many() return when their events are in
+ * the ring, without a system call as long as the kernel is at it, and wait for room in the
+ * ring rather than in the queue. What the queue says of them is known later: see @refused, and
+ * evq_queue_flush(). Events with a longer payload, tracked ones, those of a call with
+ * EVQ_SUBMIT_RESULTS are submitted as before, after what is in the ring; all of a child after
+ * fork(2) as if there were no ring. Batches do not use it. Where @refused submits, and the ring is
+ * full, that is EDEADLK.
+ *
+ * Events have the sender that set the ring up. What is in it when @queue is closed is submitted as
+ * far as there is room.
+ *
+ * Return: 0, or -1. EBUSY: it has one. EINVAL: as many entries of that size cannot be.
+ * EMSGSIZE: @max_payload is more than the queue takes. EDQUOT: the user has as many bytes of
+ * rings as he may.
+ */
+EVQ_API int evq_queue_set_ring(struct evq_queue *queue,
+			       const struct evq_submit_ring_options *options, size_t size);
+
+/**
+ * evq_queue_flush() - wait until the queue has taken, or refused, what was submitted
+ * @queue: a queue; without a ring there is nothing to wait for
+ * @deadline_ns: when to stop waiting; 0: never
+ *
+ * Return: 0, or -1. ETIMEDOUT: not all of it yet. EINTR: a signal came. Without
+ * @refused: why the first event was refused since this was last said.
+ * Thread-safe.
+ */
+EVQ_API int evq_queue_flush(struct evq_queue *queue, uint64_t deadline_ns);
+
+/**
  * evq_queue_set() - change settings of a queue
  * @queue: a queue with EVQ_RIGHT_CONTROL
  * @set: which, bits of enum evq_set
@@ -1133,19 +1196,6 @@ EVQ_API int evq_pool_get_calls(struct evq_pool *pool, uint32_t worker, struct ev
 /*
  * Batches
  */
-
-/**
- * typedef evq_refused_fn - told of an event of a batch that will never be accepted
- * @data: what was given with it
- * @event: the event; gone, as its payload, when the function returns
- * @error: why: EEXIST, EMSGSIZE, EINVAL, E2BIG or EACCES, as for
- *	evq_queue_submit_many(); or, from evq_batch_close(), why it was not accepted in
- *	time
- *
- * Runs in the thread that hands over, and may call every function of the library,
- * but not close the batch.
- */
-typedef void (*evq_refused_fn)(void *data, const struct evq_event_desc *event, int error);
 
 /** define EVQ_BATCH_THREAD - a thread of the library hands over what is due */
 #define EVQ_BATCH_THREAD	0x1

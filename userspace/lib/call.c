@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +74,19 @@ int evq__poll(int fd, uint64_t deadline_ns)
 	struct pollfd in = { .fd = fd, .events = POLLIN };
 
 	return evq__ppoll(&in, 1, deadline_ns);
+}
+
+void *evq__map(int fd, uint64_t offset, size_t size, int prot)
+{
+	void *at = mmap(NULL, size, prot, MAP_SHARED, fd, (off_t)offset);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+void evq__unmap(const void *at, size_t size)
+{
+	if (at)
+		munmap((void *)at, size);
 }
 
 void evq__close(int fd)

@@ -11,8 +11,9 @@
  *     batch.c         struct evq_batch
  *     buffer.c        struct evq_buffer
  *     ring.c          struct ring: records in memory that the kernel shares
+ *     submit_ring.c   struct submit_ring: events in memory that the kernel shares
  *     record.c        records in memory
- *     call.c          ioctls, time
+ *     call.c          ioctls, memory of rings, time
  *     names.c         words for numbers
  */
 #ifndef LIBEVQ_INTERNAL_H
@@ -63,6 +64,12 @@ int evq__ppoll(struct pollfd *fds, nfds_t nr, uint64_t deadline_ns);
 ssize_t evq__submit(int fd, int receipts_fd, struct evq_event_desc *events, size_t nr_events,
 		    size_t event_size, uint32_t flags, uint64_t deadline_ns);
 
+/** evq__map() - map an area of a ring fd, shared; NULL with errno if that fails */
+void *evq__map(int fd, uint64_t offset, size_t size, int prot);
+
+/** evq__unmap() - undo that; @at may be NULL, and then nothing happens */
+void evq__unmap(const void *at, size_t size);
+
 /** evq__close() - close a file descriptor and leave errno alone */
 void evq__close(int fd);
 
@@ -86,6 +93,30 @@ void evq__ring_free(struct ring *ring);
 
 /** evq__ring_read() - as read() of a subscription fd without a ring that has O_NONBLOCK */
 ssize_t evq__ring_read(struct ring *ring, int fd, void *to, size_t size);
+
+struct submit_ring;
+
+/** evq__submit_ring_new() - make a submission ring for a queue fd, or NULL */
+struct submit_ring *evq__submit_ring_new(int queue, const struct evq_submit_ring_options *options);
+
+/** evq__submit_ring_free() - what is in it goes on; errno stays as it was; @ring may be NULL */
+void evq__submit_ring_free(struct submit_ring *ring);
+
+/** evq__submit_ring_takes() - whether all of these can go through it; not after a fork */
+bool evq__submit_ring_takes(const struct submit_ring *ring, const struct evq_event_desc *events,
+			    size_t nr_events, size_t event_size, uint32_t flags);
+
+/**
+ * evq__submit_ring_put() - submit events that it takes
+ *
+ * Return: as evq_queue_submit_many(), but that they are on their way; -1 also for what was refused
+ * before, or EDEADLK in the callback that is told of that, if there is no room.
+ */
+ssize_t evq__submit_ring_put(struct submit_ring *ring, const struct evq_event_desc *events,
+			     size_t nr_events, bool nonblock, uint64_t deadline_ns);
+
+/** evq__submit_ring_flush() - as evq_queue_flush() */
+int evq__submit_ring_flush(struct submit_ring *ring, uint64_t deadline_ns);
 
 /**
  * enum ending - how evq_subscription_run() is to end

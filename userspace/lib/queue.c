@@ -14,17 +14,21 @@
 #define QUEUE_OPTIONS_SIZE_V1 (sizeof(char *) + 32)
 #define SETTINGS_SIZE_V1 72
 #define SUBSCRIPTION_OPTIONS_SIZE_V1 48
+#define SUBMIT_RING_OPTIONS_SIZE_V1 \
+	(offsetof(struct evq_submit_ring_options, data) + sizeof(void *))
 #define ALL_RIGHTS (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL)
 
-/* Holds nothing that changes, so that every function is thread-safe as the fd is. */
+/* Nothing in it changes after evq_queue_set_ring(): every function is thread-safe as the fd is. */
 struct evq_queue {
 	int fd;
+	/* what is submitted goes through, where it can; or NULL */
+	struct submit_ring *ring;
 };
 
 /* Owns the fd on success. */
 static struct evq_queue *queue_new(int fd)
 {
-	struct evq_queue *queue = malloc(sizeof(*queue));
+	struct evq_queue *queue = calloc(1, sizeof(*queue));
 
 	if (queue)
 		queue->fd = fd;
@@ -180,6 +184,7 @@ void evq_queue_close(struct evq_queue *queue)
 {
 	if (!queue)
 		return;
+	evq__submit_ring_free(queue->ring);
 	evq__close(queue->fd);
 	free(queue);
 }
@@ -234,19 +239,63 @@ ssize_t evq__submit(int fd, int receipts_fd, struct evq_event_desc *events, size
 	return (ssize_t)done;
 }
 
+/* What does not go through the ring comes after what does. */
+static ssize_t submit_beside(struct evq_queue *queue, int receipts_fd,
+			     struct evq_event_desc *events, size_t nr_events, size_t event_size,
+			     uint32_t flags, uint64_t deadline_ns)
+{
+	bool nonblock = flags & EVQ_SUBMIT_NONBLOCK ||
+			(queue->ring && fcntl(queue->fd, F_GETFL) & O_NONBLOCK);
+
+	/* One nanosecond after the boot is over. */
+	if (queue->ring && evq__submit_ring_flush(queue->ring, nonblock ? 1 : deadline_ns)) {
+		if (nonblock && errno == ETIMEDOUT)
+			errno = EAGAIN;
+		return -1;
+	}
+	return evq__submit(queue->fd, receipts_fd, events, nr_events, event_size, flags,
+			   deadline_ns);
+}
+
 ssize_t evq_queue_submit_many(struct evq_queue *queue, struct evq_event_desc *events,
 			      size_t nr_events, size_t event_size, uint32_t flags,
 			      uint64_t deadline_ns)
 {
-	return evq__submit(queue->fd, -1, events, nr_events, event_size, flags, deadline_ns);
+	bool nonblock = flags & EVQ_SUBMIT_NONBLOCK;
+
+	if (queue->ring &&
+	    evq__submit_ring_takes(queue->ring, events, nr_events, event_size, flags))
+		return evq__submit_ring_put(queue->ring, events, nr_events, nonblock, deadline_ns);
+	return submit_beside(queue, -1, events, nr_events, event_size, flags, deadline_ns);
+}
+
+int evq_queue_set_ring(struct evq_queue *queue, const struct evq_submit_ring_options *options,
+		       size_t size)
+{
+	struct evq_submit_ring_options wanted = { 0 };
+
+	if (options &&
+	    evq__take(&wanted, sizeof(wanted), SUBMIT_RING_OPTIONS_SIZE_V1, options, size))
+		return -1;
+	if (queue->ring) {
+		errno = EBUSY;
+		return -1;
+	}
+	queue->ring = evq__submit_ring_new(queue->fd, &wanted);
+	return queue->ring ? 0 : -1;
+}
+
+int evq_queue_flush(struct evq_queue *queue, uint64_t deadline_ns)
+{
+	return queue->ring ? evq__submit_ring_flush(queue->ring, deadline_ns) : 0;
 }
 
 ssize_t evq_queue_submit_tracked(struct evq_queue *queue, struct evq_receipts *receipts,
 				 struct evq_event_desc *events, size_t nr_events,
 				 size_t event_size, uint32_t flags, uint64_t deadline_ns)
 {
-	return evq__submit(queue->fd, evq_receipts_get_fd(receipts), events, nr_events, event_size,
-			   flags, deadline_ns);
+	return submit_beside(queue, evq_receipts_get_fd(receipts), events, nr_events, event_size,
+			     flags, deadline_ns);
 }
 
 int evq_queue_set(struct evq_queue *queue, uint32_t set, const struct evq_queue_settings *to,

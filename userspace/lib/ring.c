@@ -24,13 +24,6 @@ struct ring {
 	struct evq_ring_program *program;
 };
 
-static void *ring_map(int fd, uint64_t offset, size_t size, int prot)
-{
-	void *at = mmap(NULL, size, prot, MAP_SHARED, fd, (off_t)offset);
-
-	return at == MAP_FAILED ? NULL : at;
-}
-
 struct ring *evq__ring_new(int fd, uint32_t size)
 {
 	struct ring *ring = calloc(1, sizeof(*ring));
@@ -43,8 +36,8 @@ struct ring *evq__ring_new(int fd, uint32_t size)
 		return NULL;
 	}
 	pthread_mutex_init(&ring->lock, NULL);
-	ring->kernel = ring_map(fd, ring->made.kernel_offset, ring->made.kernel_size, PROT_READ);
-	ring->program = ring_map(fd, ring->made.program_offset, ring->made.program_size,
+	ring->kernel = evq__map(fd, ring->made.kernel_offset, ring->made.kernel_size, PROT_READ);
+	ring->program = evq__map(fd, ring->made.program_offset, ring->made.program_size,
 				 PROT_READ | PROT_WRITE);
 	if (!ring->kernel || !ring->program) {
 		evq__ring_free(ring);
@@ -60,10 +53,8 @@ void evq__ring_free(struct ring *ring)
 
 	if (!ring)
 		return;
-	if (ring->kernel)
-		munmap((void *)ring->kernel, ring->made.kernel_size);
-	if (ring->program)
-		munmap(ring->program, ring->made.program_size);
+	evq__unmap(ring->kernel, ring->made.kernel_size);
+	evq__unmap(ring->program, ring->made.program_size);
 	pthread_mutex_destroy(&ring->lock);
 	free(ring);
 	errno = error;

@@ -20,6 +20,7 @@ static const char help[] =
 	"  destroy  destroy a named queue\n"
 	"  list     list the queues that have a name\n"
 	"  forget   remove events from what a queue retains\n"
+	"  bench    measure evq on this machine, beside pipes, sockets, message queues\n"
 	"\n"
 	"  evq COMMAND --help  says more about a command\n"
 	"  evq --version       says which version this is\n"
@@ -39,6 +40,7 @@ static const struct {
 	{ "destroy", run_destroy },
 	{ "list", run_list },
 	{ "forget", run_forget },
+	{ "bench", run_bench },
 };
 
 /* Whether what was printed arrived. */

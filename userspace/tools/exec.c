@@ -274,7 +274,7 @@ static int wait_for_some(const struct run *run)
 		fds[i].events = POLLIN;
 		fds[i].fd = run->workers[i].pidfd;
 		if (fds[i].fd < 0 && reading(run))
-			fds[i].fd = run->workers[i].reader.fd;
+			fds[i].fd = evq_subscription_get_fd(run->workers[i].subscription);
 	}
 	if (limited && subscriber->deadline_ns > now) {
 		left.tv_sec = (time_t)((subscriber->deadline_ns - now) / NSEC_PER_SEC);
@@ -307,7 +307,7 @@ static struct worker *make_workers(struct subscriber *subscriber)
 				 evq_strerror(EVQ_OPERATION_SUBSCRIBE, errno));
 			exit(STATUS_ERROR);
 		}
-		reader_open(&worker->reader, evq_subscription_get_fd(worker->subscription), true);
+		reader_open(&worker->reader, worker->subscription, true);
 		worker->number = i + 1;
 		worker->pidfd = -1;
 	}

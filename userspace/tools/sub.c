@@ -34,6 +34,9 @@ static const char help[] =
 	"  -W, --wake=N          read when N records wait, or the end is there\n"
 	"  -V, --wake-interval=TIME\n"
 	"                        be woken no more often than that; 1s at most\n"
+	"      --ring[=SIZE]     get records through memory that is shared with the kernel, so\n"
+	"                        many bytes (a power of two, default 65536), with no call for\n"
+	"                        those that are there; not with --ack and --exec\n"
 	"  -a, --ack             acknowledge each record when it is printed\n"
 	"  -x, --exec=COMMAND    run COMMAND for each event, with the payload as its input and\n"
 	"                        EVQ_SEQ, _ID, _KEY, _TYPE, _PRIORITY and others in the\n"
@@ -239,14 +242,16 @@ int subscriber_read_failed(int error)
 
 static int print_ledger(const struct subscriber *subscriber)
 {
-	uint64_t unprinted = subscriber->events - subscriber->printed;
 	struct evq_subscription_info info;
 	struct json_object *line;
+	uint64_t unprinted;
 
 	if (evq_subscription_get_info(subscriber->subscription, &info, sizeof(info))) {
 		complain("cannot get the ledger: %s", strerror(errno));
 		return STATUS_ERROR;
 	}
+	/* What is in a ring is delivered, whether or not it was looked at. */
+	unprinted = (subscriber->ring ? info.delivered : subscriber->events) - subscriber->printed;
 	if (subscriber->json) {
 		line = json_record(subscriber, "ledger");
 		json_add_number(line, "printed", subscriber->printed);
@@ -351,6 +356,20 @@ static int print_records(struct subscriber *subscriber, struct reader *reader, s
 	return subscriber_ack(subscriber, acks->array, acks->nr) ? STATUS_ERROR : -1;
 }
 
+/* Waits, and then reads, as reader_fill(). */
+static int wait_and_fill(const struct subscriber *subscriber, struct reader *reader)
+{
+	/* To look into a ring takes no call; otherwise --wake says when there is enough. */
+	int n = subscriber->ring ? reader_fill(reader) : 0;
+
+	if (!n) {
+		n = evq_subscription_wait(subscriber->subscription, subscriber->deadline_ns);
+		if (n > 0)
+			n = reader_fill(reader);
+	}
+	return n;
+}
+
 static int receive(struct subscriber *subscriber)
 {
 	struct reader reader;
@@ -358,12 +377,9 @@ static int receive(struct subscriber *subscriber)
 	int n, status = -1;
 
 	/* What is read and not printed would be lost to others, as it is not acknowledged. */
-	reader_open(&reader, evq_subscription_get_fd(subscriber->subscription),
-		    subscriber->ack && subscriber->count);
+	reader_open(&reader, subscriber->subscription, subscriber->ack && subscriber->count);
 	while (status < 0 && !subscriber_enough(subscriber)) {
-		n = evq_subscription_wait(subscriber->subscription, subscriber->deadline_ns);
-		if (n > 0)
-			n = reader_fill(&reader);
+		n = wait_and_fill(subscriber, &reader);
 		if (n > 0)
 			status = print_records(subscriber, &reader, &acks);
 		else if (n < 0 && errno != EINTR)
@@ -451,6 +467,7 @@ static void make_listeners(struct subscriber *subscriber, char **texts)
 
 enum {
 	OPTION_READY_FD = 256,
+	OPTION_RING,
 };
 
 static const struct option options[] = {
@@ -466,6 +483,7 @@ static const struct option options[] = {
 	{ "bytes", required_argument, NULL, 'B' },
 	{ "wake", required_argument, NULL, 'W' },
 	{ "wake-interval", required_argument, NULL, 'V' },
+	{ "ring", optional_argument, NULL, OPTION_RING },
 	{ "ack", no_argument, NULL, 'a' },
 	{ "exec", required_argument, NULL, 'x' },
 	{ "workers", required_argument, NULL, 'w' },
@@ -477,6 +495,15 @@ static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
+
+static uint32_t to_ring_size(const char *text)
+{
+	uint32_t size = text ? to_size("--ring", text, EVQ_RING_MAX) : EVQ_RING_DEFAULT;
+
+	if (size & (size - 1))
+		usage_error("--ring is a power of two, such as %u", EVQ_RING_DEFAULT);
+	return size;
+}
 
 /* Options of the subscription; false: it is none of them. */
 static bool take_subscription(struct evq_subscription_options *what, int option)
@@ -503,6 +530,9 @@ static bool take_subscription(struct evq_subscription_options *what, int option)
 		what->wake_interval_ns = to_duration("--wake-interval", optarg);
 		if (what->wake_interval_ns > EVQ_WAKE_INTERVAL_MAX)
 			usage_error("--wake-interval is 1s at most");
+		return true;
+	case OPTION_RING:
+		what->ring_size = to_ring_size(optarg);
 		return true;
 	case 'K':
 		what->flags |= EVQ_SUBSCRIBE_KEY_EXCLUSIVE;
@@ -534,6 +564,10 @@ static void check(const struct subscriber *subscriber, struct evq_subscription_o
 		usage_error("--key-exclusive goes with --exec");
 	if (!subscriber->ack && (what->max_in_hand || what->max_attempts))
 		usage_error("--in-hand and --attempts go with --ack or --exec");
+	if (what->ring_size && subscriber->ack)
+		usage_error("--ring does not go with --ack or --exec");
+	if (what->ring_size && what->wake_records > 1)
+		usage_error("--ring does not go with --wake: what is in it is there at once");
 	if (subscriber->ack)
 		what->flags |= EVQ_SUBSCRIBE_ACK;
 }
@@ -600,6 +634,7 @@ int run_sub(int argc, char **argv)
 		}
 	}
 	check(&subscriber, &what);
+	subscriber.ring = what.ring_size;
 	if (!subscriber.workers)
 		subscriber.workers = 1;
 	make_listeners(&subscriber, argv + optind);

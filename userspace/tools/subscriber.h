@@ -23,17 +23,18 @@ struct listener {
 };
 
 /**
- * struct reader - one reader fd, and what was read from it
- * @fd: the fd, O_NONBLOCK
- * @one: read one record at a time, so that others wait where other readers find them
- * @bytes: memory to read into
+ * struct reader - one reader of a subscription, and what was read from it
+ * @subscription: the reader, O_NONBLOCK
+ * @many: what was read together; NULL: one record at a time is read, so that others wait where
+ *	other readers find them
+ * @bytes: memory to read one into
  * @size: its size
  * @used: of that, filled
- * @record: the record that reader_next() gave last, NULL before the first
+ * @record: the record in it that reader_next() gave, NULL before that
  */
 struct reader {
-	int fd;
-	bool one;
+	struct evq_subscription *subscription;
+	struct evq_buffer *many;
 	void *bytes;
 	size_t size;
 	size_t used;
@@ -47,6 +48,7 @@ struct reader {
  * @nr_listeners: how many
  * @json: print JSON
  * @lanes: say which lane numbered an event, as there are several
+ * @ring: records come through a ring
  * @ack: acknowledge records
  * @exec: command to run for each event, or NULL
  * @workers: how many of it at a time
@@ -71,6 +73,7 @@ struct subscriber {
 	size_t nr_listeners;
 	bool json;
 	bool lanes;
+	bool ring;
 	bool ack;
 	const char *exec;
 	uint32_t workers;
@@ -109,8 +112,8 @@ int subscriber_ack(struct subscriber *subscriber, const struct evq_ack *acks, si
 /** subscriber_read_failed() - say why nothing can be read any more; returns an exit code */
 int subscriber_read_failed(int error);
 
-/** reader_open() - set up a reader; complain and exit where there is no memory */
-void reader_open(struct reader *reader, int fd, bool one);
+/** reader_open() - set up a reader, of @one record at a time; exit where there is no memory */
+void reader_open(struct reader *reader, struct evq_subscription *subscription, bool one);
 
 /** reader_fill() - read, as evq_subscription_read() */
 int reader_fill(struct reader *reader);
@@ -118,7 +121,7 @@ int reader_fill(struct reader *reader);
 /** reader_next() - the next of the records that were read, or NULL */
 const struct evq_record *reader_next(struct reader *reader);
 
-/** reader_close() - free what a reader holds, except its fd */
+/** reader_close() - free what a reader holds, but not the subscription */
 void reader_close(struct reader *reader);
 
 /** run_commands() - run @exec for each event until there is enough, or no more; an exit code */

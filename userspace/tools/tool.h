@@ -41,6 +41,7 @@ int run_create(int argc, char **argv);
 int run_destroy(int argc, char **argv);
 int run_list(int argc, char **argv);
 int run_forget(int argc, char **argv);
+int run_bench(int argc, char **argv);
 
 /**
  * struct range - an argument like 5, 5-, -9 or 5-9
