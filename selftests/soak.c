@@ -4,11 +4,12 @@
  *
  * The time is cut into rounds of some seconds, each in a process of its own. A round has five
  * queues: the default one, a named one, and anonymous ones with one lane, with several, and with
- * one subscription after the other. Programs submit, read, share work, look at ledgers, come and
- * go; other modules submit and listen. All the while the process of the round kills them at any
- * moment, stops and continues them, starts new ones, pauses, drains, aborts and starts queues,
- * changes settings, and destroys the named queue. Who reads checks what it is given; in the end
- * everything that was accepted is accounted for, to the last event.
+ * one subscription after the other. Programs submit and read, by calls, through rings and through
+ * io_uring, share work, look at ledgers, come and go; other modules submit and listen. All the
+ * while the process of the round kills them at any moment, stops and continues them, starts new
+ * ones, pauses, drains, aborts and starts queues, changes settings, and destroys the named queue.
+ * Who reads checks what it is given; in the end everything that was accepted is accounted for, to
+ * the last event.
  *
  * Between rounds nothing of evq is in use but its default queue. Every now and then the module
  * is taken away and loaded again there. That is where memory is measured: it must not grow.
@@ -20,6 +21,9 @@
  */
 #include <dirent.h>
 #include <limits.h>
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
 #include <sys/resource.h>
 
 #include "kselftest.h"
@@ -35,6 +39,8 @@
 /* Numbers of a lane whose deliveries are remembered */
 #define SEEN 131072
 #define RECEIPTS 256
+/* Of a submission ring */
+#define ENTRIES 64
 #define SAMPLES 4096
 /* Rounds from one unloading of the module to the next */
 #define UNLOAD_EVERY 5
@@ -107,6 +113,9 @@ struct totals {
 	atomic_uint kills;
 	atomic_uint actions;
 	atomic_uint subscriptions;
+	/* submission rings, rings of subscriptions, submits and reads through io_uring */
+	atomic_uint rings_in, rings_out;
+	atomic_ullong uring_submits, uring_reads;
 	atomic_uint audits;
 	unsigned int unloads;
 };
@@ -187,6 +196,129 @@ static int stage_open(enum stage stage)
 	nap(5 * MS);
 	return -1;
 }
+
+/* A ring of io_uring's, for one call at a time */
+
+#ifdef HAVE_LIBURING
+struct uring {
+	struct io_uring ring;
+};
+
+/* NULL where there is no io_uring. */
+static struct uring *uring_open(void)
+{
+	struct uring *u = malloc(sizeof(*u));
+
+	CHECK(u);
+	if (!io_uring_queue_init(4, &u->ring, 0))
+		return u;
+	free(u);
+	return NULL;
+}
+
+static void uring_close(struct uring *u)
+{
+	if (u)
+		io_uring_queue_exit(&u->ring);
+	free(u);
+}
+
+/* Waits for the next result, which must be that of @data; false: there is none by then. */
+static bool uring_result(struct uring *u, __u64 data, struct __kernel_timespec *until, int *result)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	do {
+		ret = io_uring_wait_cqe_timeout(&u->ring, &cqe, until);
+	} while (ret == -EINTR);
+	if (ret == -ETIME)
+		return false;
+	CHECK_EQ(0, ret);
+	CHECK_EQ(data, cqe->user_data);
+	*result = cqe->res;
+	io_uring_cqe_seen(&u->ring, cqe);
+	return true;
+}
+
+/* How many were taken, or a negative errno */
+static int uring_submit(struct uring *u, int queue, const struct evq_submit *s)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	struct evq_uring_command *command = (void *)&sqe->addr3;
+	int result;
+
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, queue, NULL, 0, 0);
+	sqe->cmd_op = EVQ_URING_SUBMIT;
+	command->arg_ptr = (uintptr_t)s;
+	command->reserved = 0;
+	io_uring_sqe_set_data64(sqe, 1);
+	CHECK_EQ(1, io_uring_submit(&u->ring));
+	CHECK(uring_result(u, 1, NULL, &result));
+	return result;
+}
+
+/* As read_records(); waits for a moment, and then takes the read back. */
+static ssize_t uring_read(struct uring *u, int fd, void *buf, size_t size)
+{
+	struct __kernel_timespec moment = { .tv_nsec = 20 * MS };
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	int result;
+
+	io_uring_prep_read(sqe, fd, buf, size, -1);
+	io_uring_sqe_set_data64(sqe, 2);
+	CHECK_EQ(1, io_uring_submit(&u->ring));
+	if (!uring_result(u, 2, &moment, &result)) {
+		sqe = io_uring_get_sqe(&u->ring);
+		io_uring_prep_cancel64(sqe, 2, 0);
+		io_uring_sqe_set_data64(sqe, 3);
+		CHECK_EQ(1, io_uring_submit(&u->ring));
+		/* Both have one, in either order. */
+		for (int i = 0; i < 2; i++) {
+			struct io_uring_cqe *cqe;
+
+			CHECK_EQ(0, io_uring_wait_cqe(&u->ring, &cqe));
+			if (cqe->user_data == 2)
+				result = cqe->res;
+			io_uring_cqe_seen(&u->ring, cqe);
+		}
+		if (result == -ECANCELED)
+			return -EAGAIN;
+	}
+	if (result > 0)
+		check_records(buf, result);
+	return result;
+}
+#else
+struct uring;
+
+static struct uring *uring_open(void)
+{
+	return NULL;
+}
+
+static void uring_close(struct uring *u)
+{
+	(void)u;
+}
+
+static int uring_submit(struct uring *u, int queue, const struct evq_submit *s)
+{
+	(void)u;
+	(void)queue;
+	(void)s;
+	return -EOPNOTSUPP;
+}
+
+static ssize_t uring_read(struct uring *u, int fd, void *buf, size_t size)
+{
+	(void)u;
+	(void)fd;
+	(void)buf;
+	(void)size;
+	return -EOPNOTSUPP;
+}
+#endif
 
 /* Events: what programs put into them, and what readers check */
 
@@ -273,10 +405,14 @@ static void check_filter(const struct evq_register *what, const struct evq_event
 
 /* Producers */
 
+/* An event that is to have a receipt, which may come before the result where a ring has taken it */
 struct outstanding {
+	/* 0: free */
 	__u64 cookie;
+	/* 0: nothing has said it */
 	__u64 seq;
 	__u32 lane;
+	bool receipt, result;
 };
 
 #define OUTSTANDING 4096
@@ -289,6 +425,14 @@ struct line {
 	__u64 number;
 	struct outstanding *table;
 	__u32 nr_outstanding;
+	/* NULL: by calls */
+	struct uring *uring;
+	/* through a submission ring, if there is one */
+	bool by_ring;
+	struct submit_ring ring;
+	/* results before that were looked at */
+	__u32 seen;
+	__u64 cookies[ENTRIES];
 };
 
 static void line_event(struct line *l, struct evq_event_desc *e, char *room, __u32 size)
@@ -331,6 +475,61 @@ static bool submit_may_fail(int ret)
 	return false;
 }
 
+static void line_tracked(struct line *l, const struct evq_event_desc *e)
+{
+	if (!(e->flags & EVQ_EVENT_TRACKED))
+		return;
+	l->table[e->cookie % OUTSTANDING] = (struct outstanding){ .cookie = e->cookie };
+	l->nr_outstanding++;
+}
+
+/* What a result, or a receipt, says of an event is what the other says, if there was one. */
+static void line_told(struct line *l, __u64 cookie, __u64 seq, __u32 lane, bool receipt)
+{
+	struct outstanding *o = &l->table[cookie % OUTSTANDING];
+	bool *told = receipt ? &o->receipt : &o->result;
+
+	CHECK_EQ(cookie, o->cookie);
+	CHECK(!*told);
+	*told = true;
+	if (o->seq) {
+		CHECK_EQ(o->seq, seq);
+		CHECK_EQ(o->lane, lane);
+	}
+	o->seq = seq;
+	o->lane = lane;
+	if (o->receipt && o->result)
+		o->cookie = 0;
+}
+
+/* 0, with nr_taken, or a negative errno */
+static int line_call(struct line *l, struct evq_submit *s)
+{
+	int ret;
+
+	if (!l->uring)
+		return call(l->queue, EVQ_IOC_SUBMIT, s);
+	s->flags &= ~EVQ_SUBMIT_NONBLOCK;
+	s->deadline_ns = 0;
+	ret = uring_submit(l->uring, l->queue, s);
+	/* A kernel that cannot do it */
+	if (ret == -EOPNOTSUPP) {
+		uring_close(l->uring);
+		l->uring = NULL;
+		return -EAGAIN;
+	}
+	atomic_fetch_add(&totals->uring_submits, 1);
+	if (ret < 0)
+		return ret == -ENOBUFS ? -EAGAIN : ret;
+	s->nr_taken = ret;
+	return 0;
+}
+
+static __u32 line_size(struct dice *d)
+{
+	return sizeof(struct stamp) + dice_below(d, one_in(d, 8) ? 600 : 64);
+}
+
 static int line_submit(struct line *l)
 {
 	static char room[32][640];
@@ -345,8 +544,7 @@ static int line_submit(struct line *l)
 
 	s.nr_events = one_in(d, 8) ? 32 : 1 + dice_below(d, 6);
 	for (__u32 i = 0; i < s.nr_events; i++)
-		line_event(l, &events[i], room[i],
-			   sizeof(struct stamp) + dice_below(d, one_in(d, 8) ? 600 : 64));
+		line_event(l, &events[i], room[i], line_size(d));
 	switch (dice_below(d, 3)) {
 	case 0:
 		s.flags |= EVQ_SUBMIT_NONBLOCK;
@@ -362,23 +560,109 @@ static int line_submit(struct line *l)
 		if (l->nr_outstanding + s.nr_events > RECEIPTS)
 			s.flags |= EVQ_SUBMIT_NONBLOCK;
 	}
-	ret = call(l->queue, EVQ_IOC_SUBMIT, &s);
+	ret = line_call(l, &s);
 	if (ret) {
 		CHECK(submit_may_fail(ret));
 		return ret;
 	}
 	CHECK(s.nr_taken >= 1 && s.nr_taken <= s.nr_events);
 	for (__u32 i = 0; i < s.nr_taken; i++) {
-		struct outstanding *o = &l->table[events[i].cookie % OUTSTANDING];
-
 		CHECK(events[i].seq && events[i].lane < LANES);
-		if (!(events[i].flags & EVQ_EVENT_TRACKED))
-			continue;
-		*o = (struct outstanding){ events[i].cookie, events[i].seq, events[i].lane };
-		l->nr_outstanding++;
+		line_tracked(l, &events[i]);
+		if (events[i].flags & EVQ_EVENT_TRACKED)
+			line_told(l, events[i].cookie, events[i].seq, events[i].lane, false);
 	}
 	atomic_fetch_add(&totals->submitted, s.nr_taken);
 	return 0;
+}
+
+static void line_ring_open(struct line *l)
+{
+	struct submit_ring *r = &l->ring;
+
+	r->made = (struct evq_submit_ring_create){
+		.nr_entries = ENTRIES, .max_payload = one_in(&l->dice, 2) ? 64 : 640,
+	};
+	if (l->receipts >= 0) {
+		r->made.flags = EVQ_SUBMIT_RECEIPTS;
+		r->made.receipts_fd = l->receipts;
+	}
+	r->fd = submit_ring_create(l->queue, &r->made);
+	if (r->fd < 0) {
+		CHECK(r->fd == -ESHUTDOWN || r->fd == -EMSGSIZE);
+		return;
+	}
+	submit_ring_map(r);
+	l->seen = r->tail;
+	atomic_fetch_add(&totals->rings_in, 1);
+}
+
+static void line_ring_close(struct line *l)
+{
+	if (l->ring.fd < 0)
+		return;
+	submit_ring_unmap(&l->ring);
+	close(l->ring.fd);
+	l->ring.fd = -1;
+}
+
+/* Whether the queue took them all, or is there still. */
+static bool line_results(struct line *l)
+{
+	bool there = true;
+
+	while (l->seen != submit_ring_head(&l->ring)) {
+		struct evq_submit_result result = submit_ring_result(&l->ring, l->seen);
+		__u64 cookie = l->cookies[l->seen++ % ENTRIES];
+
+		if (!result.error) {
+			CHECK(result.seq && result.lane < LANES);
+			atomic_fetch_add(&totals->submitted, 1);
+			if (cookie)
+				line_told(l, cookie, result.seq, result.lane, false);
+			continue;
+		}
+		CHECK(submit_may_fail(-(int)result.error));
+		CHECK_EQ(0, result.seq);
+		there &= result.error != ESHUTDOWN;
+		if (cookie) {
+			CHECK_EQ(cookie, l->table[cookie % OUTSTANDING].cookie);
+			CHECK(!l->table[cookie % OUTSTANDING].receipt);
+			l->table[cookie % OUTSTANDING].cookie = 0;
+			l->nr_outstanding--;
+		}
+	}
+	return there;
+}
+
+/* As line_submit(), through a ring. */
+static int line_ring_submit(struct line *l)
+{
+	struct submit_ring *r = &l->ring;
+	struct dice *d = &l->dice;
+	struct evq_event_desc e;
+	static char room[640];
+	__u32 nr;
+
+	if (r->fd < 0)
+		line_ring_open(l);
+	if (r->fd < 0)
+		return r->fd;
+	nr = one_in(d, 8) ? ENTRIES : 1 + dice_below(d, 6);
+	/* A result is there until its place is used again. */
+	while (nr-- && r->tail - l->seen < ENTRIES) {
+		line_event(l, &e, room, line_size(d));
+		line_tracked(l, &e);
+		l->cookies[submit_ring_put(r, &e) % ENTRIES] =
+			e.flags & EVQ_EVENT_TRACKED ? e.cookie : 0;
+	}
+	submit_ring_flush(r);
+	if (one_in(d, 4)) {
+		int ret = submit_ring_wait(r->fd, r->tail, now_ns() + dice_below(d, 20) * MS);
+
+		CHECK(!ret || ret == -ETIMEDOUT);
+	}
+	return line_results(l) ? 0 : -ESHUTDOWN;
 }
 
 /* Each receipt is of an event that we submitted, and comes once. */
@@ -388,14 +672,8 @@ static void line_receipts(struct line *l)
 	int n;
 
 	while ((n = receipts_read(l->receipts, got, 16)) > 0) {
-		for (int i = 0; i < n; i++) {
-			struct outstanding *o = &l->table[got[i].cookie % OUTSTANDING];
-
-			CHECK_EQ(o->cookie, got[i].cookie);
-			CHECK_EQ(o->seq, got[i].seq);
-			CHECK_EQ(o->lane, got[i].lane);
-			o->cookie = 0;
-		}
+		for (int i = 0; i < n; i++)
+			line_told(l, got[i].cookie, got[i].seq, got[i].lane, true);
 		CHECK((__u32)n <= l->nr_outstanding);
 		l->nr_outstanding -= n;
 		atomic_fetch_add(&totals->receipts, n);
@@ -410,10 +688,14 @@ static int produce(int w, struct dice d, bool tracked)
 		.dice = d,
 		.queue = -1,
 		.receipts = -1,
+		.ring.fd = -1,
 		.table = calloc(OUTSTANDING, sizeof(struct outstanding)),
 	};
 
 	CHECK(l.table);
+	l.by_ring = one_in(&l.dice, 3);
+	if (!l.by_ring && one_in(&l.dice, 3))
+		l.uring = uring_open();
 	while (!ended(NO_PRODUCERS)) {
 		if (l.queue < 0) {
 			l.queue = stage_open(posts[w].stage);
@@ -425,10 +707,11 @@ static int produce(int w, struct dice d, bool tracked)
 			CHECK(l.receipts >= 0);
 			CHECK(!fcntl(l.receipts, F_SETFL, O_NONBLOCK));
 		}
-		if (line_submit(&l) == -ESHUTDOWN) {
+		if ((l.by_ring ? line_ring_submit(&l) : line_submit(&l)) == -ESHUTDOWN) {
 			nap(2 * MS);
 			/* Perhaps there is a new one of the name. */
 			if (posts[w].stage == NAMED_QUEUE) {
+				line_ring_close(&l);
 				close(l.queue);
 				l.queue = -1;
 			}
@@ -438,6 +721,10 @@ static int produce(int w, struct dice d, bool tracked)
 		if (dice_below(&l.dice, 4))
 			nap(dice_below(&l.dice, 4 * MS));
 	}
+	if (l.ring.fd >= 0) {
+		submit_ring_settle(&l.ring);
+		line_results(&l);
+	}
 	if (l.receipts >= 0) {
 		CHECK(!fcntl(l.receipts, F_SETFL, 0));
 		receipts_settle(l.receipts);
@@ -445,7 +732,11 @@ static int produce(int w, struct dice d, bool tracked)
 		line_receipts(&l);
 		CHECK_EQ(0, l.nr_outstanding);
 		CHECK_EQ(0, receipts_info(l.receipts).outstanding);
+		for (int i = 0; i < OUTSTANDING; i++)
+			CHECK_EQ(0, l.table[i].cookie);
 	}
+	line_ring_close(&l);
+	uring_close(l.uring);
 	return 0;
 }
 
@@ -457,6 +748,10 @@ struct watch {
 	int sub;
 	bool acks;
 	bool chain;
+	/* how it reads, if not by calls */
+	bool by_ring;
+	struct ring ring;
+	struct uring *uring;
 	__u32 next_cookie;
 	struct track tracks[SLOTS];
 	/* as told by records */
@@ -561,9 +856,11 @@ static void watch_ledger(struct watch *v, bool at_end)
 		if (at_end)
 			CHECK_EQ(info.lost[i], v->lost[EVQ_SCOPE_SUBSCRIPTION][i]);
 	}
-	if (!v->acks)
-		CHECK_EQ(info.delivered, v->events);
+	/* What is in a ring is delivered before anybody looks at it. */
+	CHECK(v->acks || v->by_ring || info.delivered == v->events);
+	CHECK(v->acks || info.delivered >= v->events);
 	if (at_end) {
+		CHECK(v->acks || info.delivered == v->events);
 		CHECK_EQ(0, info.queued);
 		CHECK_EQ(0, info.in_hand);
 		CHECK_EQ(0, info.bytes);
@@ -573,9 +870,16 @@ static void watch_ledger(struct watch *v, bool at_end)
 /* What read() returned, or would have. */
 static ssize_t watch_read(struct watch *v, size_t size)
 {
-	ssize_t n = read_records(v->sub, v->buf, size);
 	const struct evq_record *rec;
+	ssize_t n;
 
+	if (v->by_ring)
+		n = ring_read(&v->ring, v->buf, size);
+	else if (v->uring)
+		n = uring_read(v->uring, v->sub, v->buf, size);
+	else
+		n = read_records(v->sub, v->buf, size);
+	atomic_fetch_add(&totals->uring_reads, !!v->uring);
 	if (n <= 0) {
 		CHECK(!n || n == -EAGAIN || n == -ENOTCONN || n == -EMSGSIZE);
 		return n;
@@ -596,6 +900,19 @@ static ssize_t watch_read(struct watch *v, size_t size)
 	return n;
 }
 
+/* What is in a ring by then stays there, and nothing comes after it. */
+static void watch_unregister(struct watch *v, struct track *t)
+{
+	CHECK_EQ(0, unregister(v->sub, t->registration));
+	if (v->by_ring) {
+		__u32 end = ring_tail(&v->ring);
+
+		while ((__s32)(end - v->ring.head) > 0)
+			CHECK(watch_read(v, sizeof(v->buf)) > 0);
+	}
+	t->used = false;
+}
+
 static int watch_subscribe(struct watch *v, int queue)
 {
 	struct dice *d = &v->dice;
@@ -614,7 +931,30 @@ static int watch_subscribe(struct watch *v, int queue)
 		s.gate_ns = (1 + dice_below(d, 5)) * MS * slowdown();
 	if (one_in(d, 4))
 		s.wake_records = 1 + dice_below(d, s.max_records);
+	if (one_in(d, 4))
+		s.wake_interval_ns = dice_below(d, 5 * MS);
+	v->by_ring = !v->acks && !s.wake_records && one_in(d, 2);
 	return do_subscribe(queue, &s);
+}
+
+/* Has it read in the way that was chosen. */
+static void watch_open(struct watch *v)
+{
+	CHECK(!fcntl(v->sub, F_SETFL, O_NONBLOCK));
+	if (v->by_ring) {
+		ring_init(&v->ring, v->sub, one_in(&v->dice, 2) ? 4096 : 0);
+		atomic_fetch_add(&totals->rings_out, 1);
+	} else if (one_in(&v->dice, 4)) {
+		v->uring = uring_open();
+	}
+}
+
+static void watch_close(struct watch *v)
+{
+	if (v->by_ring)
+		ring_unmap(&v->ring);
+	uring_close(v->uring);
+	close(v->sub);
 }
 
 static bool nothing_more(const struct watch *v)
@@ -633,7 +973,7 @@ static void watch(struct watch *v, int queue)
 	if (v->sub < 0)
 		return;
 	atomic_fetch_add(&totals->subscriptions, 1);
-	CHECK(!fcntl(v->sub, F_SETFL, O_NONBLOCK));
+	watch_open(v);
 	watch_register(v, &v->tracks[0]);
 	while (turns-- || ended(NO_READERS)) {
 		struct track *t = &v->tracks[dice_below(&v->dice, SLOTS)];
@@ -659,14 +999,12 @@ static void watch(struct watch *v, int queue)
 			nap(2 * MS);
 		if (!one_in(&v->dice, 10) || ended(NO_READERS))
 			continue;
-		if (t->used) {
-			CHECK_EQ(0, unregister(v->sub, t->registration));
-			t->used = false;
-		} else {
+		if (t->used)
+			watch_unregister(v, t);
+		else
 			watch_register(v, t);
-		}
 	}
-	close(v->sub);
+	watch_close(v);
 }
 
 static int watcher(int w, struct dice d)
@@ -708,6 +1046,8 @@ static int witness(int w, struct dice d)
 	v->sub = now->witnesses[stage];
 	v->tracks[0].used = true;
 	v->tracks[0].registration = now->registrations[stage];
+	v->by_ring = one_in(&v->dice, 2);
+	watch_open(v);
 	for (;;) {
 		struct pollfd p = { .fd = v->sub, .events = POLLIN };
 
@@ -932,17 +1272,23 @@ static int churner(int w, struct dice d)
 	while (!ended(NO_PRODUCERS)) {
 		int queue = queue_create_args(.capacity = 1 + dice_below(&d, 16),
 					      .nr_lanes = 1 + dice_below(&d, LANES));
-		int sub, receipts, reader, fds[4];
+		bool by_ring = one_in(&d, 2);
+		int sub, receipts, reader, fds[5];
+		struct submit_ring in;
+		struct ring out;
 		char buf[512];
 
 		CHECK(queue >= 0);
 		sub = subscribe_args(queue, .max_records = 1 + dice_below(&d, 32),
-				     .flags = one_in(&d, 2) ? EVQ_SUBSCRIBE_ACK : 0);
+				     .flags = !by_ring && one_in(&d, 2) ? EVQ_SUBSCRIBE_ACK : 0);
 		CHECK(sub >= 0);
 		CHECK(!fcntl(sub, F_SETFL, O_NONBLOCK));
-		reader = reader_create(sub);
 		receipts = receipts_create(queue, 64);
+		if (by_ring)
+			ring_init(&out, sub, 4096);
+		reader = by_ring ? dup(sub) : reader_create(sub);
 		CHECK(reader >= 0 && receipts >= 0);
+		submit_ring_init(&in, queue, 8, 64);
 		for (int i = dice_below(&d, 4); i >= 0; i--)
 			register_for(sub, .order = i);
 		CHECK_EQ(0, queue_settings(queue, EVQ_SET_HISTORY,
@@ -950,19 +1296,33 @@ static int churner(int w, struct dice d)
 		for (int i = dice_below(&d, 20); i > 0; i--) {
 			struct evq_event_desc e = { .id = i, .key = i, .cookie = i };
 
-			submit_tracked(queue, receipts, &e, 1, EVQ_SUBMIT_NONBLOCK, 0);
-			if (one_in(&d, 3))
+			if (one_in(&d, 2) && submit_ring_room(&in))
+				ring_event(&in, .id = i, .key = i);
+			else
+				submit_tracked(queue, receipts, &e, 1, EVQ_SUBMIT_NONBLOCK, 0);
+			if (!one_in(&d, 3))
+				continue;
+			if (by_ring)
+				ring_read(&out, buf, sizeof(buf));
+			else
 				read_records(sub, buf, sizeof(buf));
 		}
 		if (one_in(&d, 3))
 			register_for(sub, .flags = EVQ_REGISTER_REPLAY);
-		memcpy(fds, (int[]){ queue, sub, reader, receipts }, sizeof(fds));
-		for (int i = 3; i >= 0; i--) {
+		if (by_ring && one_in(&d, 2)) {
+			ring_unmap(&out);
+			by_ring = false;
+		}
+		memcpy(fds, (int[]){ queue, sub, reader, receipts, in.fd }, sizeof(fds));
+		for (int i = 4; i >= 0; i--) {
 			int k = dice_below(&d, i + 1);
 
 			close(fds[k]);
 			fds[k] = fds[i];
 		}
+		if (by_ring)
+			ring_unmap(&out);
+		submit_ring_unmap(&in);
 		nap(dice_below(&d, 10 * MS));
 	}
 	return 0;
@@ -1293,6 +1653,8 @@ static void change_settings(int queue, enum stage stage, struct dice *d)
 		to.mode |= EVQ_MODE_EVICT;
 	if (set & EVQ_SET_MODE && stage == CHAIN && dice_below(d, 4))
 		to.mode |= EVQ_MODE_SEQUENTIAL;
+	if (set & EVQ_SET_MODE && one_in(d, 2))
+		to.mode |= EVQ_MODE_NO_DIRECT;
 	if (set & EVQ_SET_LOW_MARK)
 		to.low_mark = dice_below(d, 4);
 	if (set & EVQ_SET_KERNEL_RESERVE)
@@ -1420,9 +1782,11 @@ static int run_round(void *arg)
 
 struct sample {
 	__u64 at_ns;
-	/* bytes in use: of slots of read queues, and of all caches of kmalloc() */
-	long long slots;
+	/* bytes in use: of evq's own caches, and of all caches of kmalloc() */
+	long long own;
 	long long kmalloc;
+	/* of rings */
+	long long areas;
 	/* kB, as the system counts them */
 	long long slab, stacks, page_tables, vmalloc, percpu;
 };
@@ -1460,11 +1824,25 @@ static void read_slabinfo(struct sample *s)
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%63s %lld %lld %lld", name, &active, &all, &size) != 4)
 			continue;
-		if (!strcmp(name, "evq_slot"))
-			s->slots += active * size;
+		if (!strncmp(name, "evq_", 4))
+			s->own += active * size;
 		else if (!strncmp(name, "kmalloc-", 8))
 			s->kmalloc += active * size;
 	}
+	fclose(f);
+}
+
+/* What areas of rings there are, bytes */
+static void read_vmallocinfo(struct sample *s)
+{
+	FILE *f = fopen("/proc/vmallocinfo", "r");
+	long long size;
+	char line[256];
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "evq_area_create") && sscanf(line, "%*s %lld", &size) == 1)
+			s->areas += size;
 	fclose(f);
 }
 
@@ -1493,7 +1871,34 @@ static void read_meminfo(struct sample *s)
 	fclose(f);
 }
 
-/* Threads of the kernel that evq has */
+/*
+ * The workers of workqueues have stacks that last for minutes, and there are as many as had work
+ * at one time: whoever closes a ring of io_uring has one. These are not counted.
+ */
+static long long without_workers(long long stacks)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	long long tasks = 0, idle = 0;
+
+	CHECK(dir);
+	while ((entry = readdir(dir))) {
+		char path[PATH_MAX], name[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		f = *entry->d_name >= '1' && *entry->d_name <= '9' ? fopen(path, "r") : NULL;
+		if (!f)
+			continue;
+		tasks++;
+		if (fgets(name, sizeof(name), f) && !strncmp(name, "kworker/", 8))
+			idle++;
+		fclose(f);
+	}
+	closedir(dir);
+	return stacks * (tasks - idle) / tasks;
+}
+
 static void take_sample(void)
 {
 	struct sample *s = &samples[nr_samples < SAMPLES ? nr_samples++ : SAMPLES - 1];
@@ -1504,7 +1909,9 @@ static void take_sample(void)
 	grace_period();
 	shrink_caches();
 	read_slabinfo(s);
+	read_vmallocinfo(s);
 	read_meminfo(s);
+	s->stacks = without_workers(s->stacks);
 }
 
 static void lower(long long *to, long long value)
@@ -1525,8 +1932,9 @@ static struct sample least(__u64 from_ns, __u64 to_ns)
 			continue;
 		if (!m.at_ns)
 			m = *s;
-		lower(&m.slots, s->slots);
+		lower(&m.own, s->own);
 		lower(&m.kmalloc, s->kmalloc);
+		lower(&m.areas, s->areas);
 		lower(&m.slab, s->slab);
 		lower(&m.stacks, s->stacks);
 		lower(&m.page_tables, s->page_tables);
@@ -1567,10 +1975,11 @@ static bool memory_is_flat(void)
 	ksft_print_msg("%d samples, between rounds; windows of %llu s\n", nr_samples,
 		       window / (1000 * MS));
 	ksft_print_msg("  %-28s %10s %10s %10s\n", "", "first", "last", "may grow");
-	ok &= flat("slots of read queues in use", a.slots, b.slots, 0, "B");
+	ok &= flat("slots and events in use", a.own, b.own, 0, "B");
+	ok &= flat("areas of rings", a.areas, b.areas, 0, "B");
 	ok &= flat("kmalloc() in use", a.kmalloc, b.kmalloc, 128 << 10, "B");
 	ok &= flat("slab, unreclaimable", a.slab, b.slab, 4096, "kB");
-	ok &= flat("kernel stacks", a.stacks, b.stacks, 256, "kB");
+	ok &= flat("kernel stacks, no kworkers", a.stacks, b.stacks, 256, "kB");
 	ok &= flat("page tables", a.page_tables, b.page_tables, 256, "kB");
 	ok &= flat("vmalloc()", a.vmalloc, b.vmalloc, 1024, "kB");
 	ok &= flat("per processor", a.percpu, b.percpu, 512, "kB");
@@ -1725,6 +2134,10 @@ int main(void)
 		       (__u64)totals->redelivered, (__u64)totals->lost);
 	ksft_print_msg("%u subscriptions of watchers, %u audits\n", totals->subscriptions,
 		       totals->audits);
+	ksft_print_msg("%u submission rings, %u rings of subscriptions\n", totals->rings_in,
+		       totals->rings_out);
+	ksft_print_msg("io_uring: %llu submits, %llu reads\n", (__u64)totals->uring_submits,
+		       (__u64)totals->uring_reads);
 	ksft_test_result(ok, "everything at once\n");
 	if (with_modules)
 		unload_test();

@@ -178,6 +178,8 @@ unsigned int reduce_failure(struct program *p, const char *failure)
 	reduce_threads(p, &goal);
 	reduce_calls(p, &goal);
 	reduce_values(p, &goal);
+	/* A value that is gone may be all that a call was there for. */
+	reduce_calls(p, &goal);
 	return goal.runs;
 }
 

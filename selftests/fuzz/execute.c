@@ -8,6 +8,9 @@
  * A failed CHECK() ends the process, and what it says on stderr is the failure.
  */
 #include <dirent.h>
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +59,7 @@ struct worker {
 	pthread_cond_t changed;
 	pid_t tid;
 	int call; /* -1: none */
-	bool began;
+	bool began, ready;
 	struct room room;
 };
 
@@ -290,12 +293,95 @@ static bool is_plain(const struct call *c)
 	return true;
 }
 
+#ifdef HAVE_LIBURING
+static __thread struct io_uring uring;
+static __thread bool has_uring;
+
+/*
+ * A ring of this thread's own. Nothing has a descriptor of it when calls begin: they close, map
+ * and write to whatever they have the number of.
+ */
+static void uring_make(void)
+{
+	if (io_uring_queue_init(1, &uring, 0))
+		return;
+	if (io_uring_register_ring_fd(&uring) != 1) {
+		io_uring_queue_exit(&uring);
+		return;
+	}
+	CHECK_EQ(0, close(uring.ring_fd));
+	has_uring = true;
+}
+
+/* A command through it; its result */
+static int run_uring(int fd, unsigned int cmd, const void *structure)
+{
+	struct evq_uring_command *command;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	if (!has_uring)
+		return -ENOMEM;
+	sqe = io_uring_get_sqe(&uring);
+	CHECK(sqe);
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
+	sqe->cmd_op = cmd;
+	command = (void *)&sqe->addr3;
+	command->arg_ptr = (uintptr_t)structure;
+	command->reserved = 0;
+	CHECK_EQ(1, io_uring_submit(&uring));
+	/* It is done at once. */
+	CHECK_EQ(0, io_uring_peek_cqe(&uring, &cqe));
+	ret = cqe->res;
+	io_uring_cqe_seen(&uring, cqe);
+	return ret;
+}
+#else
+static void uring_make(void) {}
+
+static int run_uring(int fd, unsigned int cmd, const void *structure)
+{
+	(void)fd;
+	(void)cmd;
+	(void)structure;
+	return -EOPNOTSUPP;
+}
+#endif
+
+/* Whether one of the calls is a command through a ring. */
+static bool uses_uring(const struct program *p)
+{
+	for (unsigned int i = 0; i < p->nr_calls; i++)
+		if (arg(&p->calls[i], "_uring", 0))
+			return true;
+	return false;
+}
+
+/* 0, as if it had been an ioctl, or a negative errno */
+static int run_uring_submit(struct room *room, int fd, unsigned int cmd, char *structure)
+{
+	int ret = run_uring(fd, cmd, structure);
+	__u32 taken = ret;
+
+	if (ret == -EAGAIN)
+		failed("is to wait", "EVQ_URING_SUBMIT fails with EAGAIN");
+	if (ret < 0)
+		return ret;
+	if (structure == room->structure && memcmp(room->before, structure, _IOC_SIZE(cmd)))
+		failed("changed", "EVQ_URING_SUBMIT has changed its argument");
+	memcpy(structure + offsetof(struct evq_submit, nr_taken), &taken, sizeof(taken));
+	return 0;
+}
+
 static int run_ioctl(struct room *room, const struct call *c, struct call_result *r)
 {
 	const struct call_type *type = type_of(c);
 	unsigned int size = arg(c, "_size", _IOC_SIZE(type->cmd)) % STRUCT_MOST;
-	unsigned int dir = arg(c, "_dir", _IOC_DIR(type->cmd)) & 3;
-	unsigned int cmd = _IOC(dir, _IOC_TYPE(type->cmd), _IOC_NR(type->cmd), size);
+	bool uring = arg(c, "_uring", 0);
+	unsigned int number = uring ? EVQ_URING_SUBMIT : type->cmd;
+	unsigned int dir = arg(c, "_dir", _IOC_DIR(number)) & 3;
+	unsigned int cmd = _IOC(dir, _IOC_TYPE(number), _IOC_NR(number), size);
 	__u64 how = arg(c, "_arg", 0);
 	int fd = arg(c, "fd", -1), ret;
 	char *structure;
@@ -303,7 +389,7 @@ static int run_ioctl(struct room *room, const struct call *c, struct call_result
 	put_structure(room, c, size);
 	memcpy(room->before, room->structure, size);
 	structure = place_structure(room, how, size);
-	ret = call(fd, cmd, structure);
+	ret = uring ? run_uring_submit(room, fd, cmd, structure) : call(fd, cmd, structure);
 	if (ret && (!how || how > 6) && memcmp(room->before, room->structure, size))
 		failed("changed by a failure", "%s: %s, and has changed its argument", type->name,
 		       error_name(-ret));
@@ -487,14 +573,24 @@ static int run_sysfs(struct room *room, const struct call *c)
 	return file_write(path, number);
 }
 
-/* Nothing has an area of this size where it begins. */
+/* Whether it is a descriptor of evq's, and not, say, what this process writes its output to. */
+static bool is_evq(int fd)
+{
+	char path[64], name[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "evq");
+}
+
+/* Nothing of evq's has an area of this size where it begins. */
 static int run_mmap(const struct call *c)
 {
 	void *p = mmap(NULL, 4096, PROT_READ, MAP_SHARED, arg(c, "fd", -1), 0);
 
 	if (p == MAP_FAILED)
 		return errno == ENODEV || errno == EACCES || errno == EINVAL ? 0 : -errno;
-	failed("mmap", "mmap of a descriptor that has nothing to map");
+	if (is_evq(arg(c, "fd", -1)))
+		failed("mmap", "mmap of a descriptor that has nothing to map");
 	munmap(p, 4096);
 	return 0;
 }
@@ -507,6 +603,8 @@ static int run_scribble(const struct call *c)
 	int fd = arg(c, "fd", -1);
 	__u32 *kernel, *program;
 
+	if (!is_evq(fd))
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : 0;
 	do {
 		kernel = ring_map(fd, 0, page + 2 * size, PROT_READ, MAP_SHARED);
 		size *= 2;
@@ -527,6 +625,84 @@ static int run_scribble(const struct call *c)
 		       error_name(errno));
 	}
 	munmap(kernel, page + size);
+	return 0;
+}
+
+/* A number of /proc/self/fdinfo; -1 if there is none. */
+static long fdinfo_of(int fd, const char *name)
+{
+	char path[64], text[1024], *at;
+	ssize_t n = -1;
+	int info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	if (info >= 0) {
+		n = read(info, text, sizeof(text) - 1);
+		close(info);
+	}
+	if (n < 0)
+		return -1;
+	text[n] = 0;
+	at = strstr(text, name);
+	return at ? strtol(at + strlen(name), NULL, 0) : -1;
+}
+
+/* The program's area of a submission ring */
+struct entries {
+	struct evq_submit_ring_program *program;
+	size_t size, entry_size;
+	long nr;
+};
+
+/* -1 if it is none, or is not to be mapped. */
+static int map_entries(int fd, struct entries *e)
+{
+	size_t page = sysconf(_SC_PAGESIZE), kernel;
+	long payload = fdinfo_of(fd, "evq-max-payload:");
+
+	e->nr = fdinfo_of(fd, "evq-entries:");
+	if (e->nr < 0 || payload < 0)
+		return -1;
+	e->entry_size = (sizeof(struct evq_event_desc) + payload + 7) & -8UL;
+	kernel = page + ((e->nr * sizeof(struct evq_submit_result) + page - 1) & -page);
+	e->size = page + ((e->nr * e->entry_size + page - 1) & -page);
+	e->program = ring_map(fd, kernel, e->size, PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (e->program)
+		return 0;
+	if (errno != ENOMEM && errno != EBADF)
+		failed("mmap", "a submission ring cannot be mapped: %s", error_name(errno));
+	return -1;
+}
+
+static int run_put(struct room *room, const struct call *c)
+{
+	int fd = arg(c, "fd", -1);
+	struct entries e;
+
+	if (map_entries(fd, &e))
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : 0;
+	put_structure(room, c, sizeof(struct evq_event_desc));
+	memcpy((char *)e.program + sysconf(_SC_PAGESIZE) +
+	       (e.program->tail & (e.nr - 1)) * e.entry_size,
+	       room->structure, sizeof(struct evq_event_desc));
+	__atomic_fetch_add(&e.program->tail, (__u32)arg(c, "by", 1), __ATOMIC_RELEASE);
+	munmap(e.program, e.size);
+	return 0;
+}
+
+static int run_smear(const struct call *c)
+{
+	int fd = arg(c, "fd", -1);
+	struct entries e;
+	__u32 *words;
+
+	if (map_entries(fd, &e))
+		return fcntl(fd, F_GETFD) < 0 ? -EBADF : 0;
+	words = (__u32 *)e.program;
+	__atomic_store_n(&words[arg(c, "word", 0) % (e.size / sizeof(*words))],
+			 (__u32)arg(c, "value", 0), __ATOMIC_RELAXED);
+	munmap(e.program, e.size);
 	return 0;
 }
 
@@ -615,6 +791,10 @@ static int run_other(struct room *room, const struct call *c, struct call_result
 		return run_mmap(c);
 	if (!strcmp(name, "scribble"))
 		return run_scribble(c);
+	if (!strcmp(name, "put"))
+		return run_put(room, c);
+	if (!strcmp(name, "smear"))
+		return run_smear(c);
 	if (!strcmp(name, "seek"))
 		return run_seek(c);
 	if (!strcmp(name, "settle"))
@@ -667,11 +847,11 @@ static void room_init(struct room *room, unsigned int area)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
 
-	/* what can be written, what is not there, what can be read */
-	room->edge = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			  -1, 0);
+	/* half a structure that can be written, a page that is not there, one that can be read */
+	room->edge = mmap(NULL, STRUCT_MOST / 2 + 2 * page, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(room->edge != MAP_FAILED);
-	room->edge += page;
+	room->edge += STRUCT_MOST / 2;
 	CHECK(!mprotect(room->edge, page, PROT_NONE));
 	CHECK(!mprotect(room->edge + page, page, PROT_READ));
 	room->area = area;
@@ -684,7 +864,11 @@ static void *worker_main(void *arg)
 
 	cover_enable(w->room.area);
 	w->tid = syscall(SYS_gettid);
+	if (uses_uring(running))
+		uring_make();
 	pthread_mutex_lock(&w->lock);
+	w->ready = true;
+	pthread_cond_broadcast(&w->changed);
 	for (;;) {
 		while (w->call < 0)
 			pthread_cond_wait(&w->changed, &w->lock);
@@ -698,7 +882,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* Threads are made as they are needed. */
+/* Threads are made as they are needed, or all at once for the sake of their rings. */
 static struct worker *worker_start(void)
 {
 	struct worker *w = &workers[nr_workers];
@@ -713,6 +897,10 @@ static struct worker *worker_start(void)
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, &attr);
 	CHECK_EQ(0, pthread_create(&w->thread, NULL, worker_main, w));
+	pthread_mutex_lock(&w->lock);
+	while (!w->ready)
+		pthread_cond_wait(&w->changed, &w->lock);
+	pthread_mutex_unlock(&w->lock);
 	nr_workers++;
 	return w;
 }
@@ -826,6 +1014,8 @@ static unsigned int do_fork(const struct call *c, unsigned int number)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		here.area = NR_WORKERS + forks;
 		cover_enable(here.area);
+		if (uses_uring(running))
+			uring_make();
 		for (unsigned int i = number + 1; i <= number + n; i++)
 			if (!type_of(&running->calls[i])->here)
 				run_call(&here, i);
@@ -873,6 +1063,8 @@ static void run_program(const struct program *p)
 	data = mmap(NULL, DATA_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(data != MAP_FAILED);
 	room_init(&here, COVER_AREAS);
+	while (uses_uring(p) && worker_start())
+		;
 	for (unsigned int i = 0; i < p->nr_calls; i++) {
 		if (type_of(&p->calls[i])->here)
 			i += run_here(i);

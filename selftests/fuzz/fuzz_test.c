@@ -139,6 +139,24 @@ static void run_text(struct __test_metadata *_metadata, const char *text)
 	signal_free(&outcome.signal);
 }
 
+/* A call is not kept for the sake of a value that has no part in the failure. */
+TEST(reduces_values_and_then_calls)
+{
+	prepare();
+	forbidden_call = "SUBMIT";
+	forbidden_error = EINVAL;
+	run_text(_metadata,
+		 "r0 = open(flags=RDWR)\n"
+		 "r1 = QUEUE_CREATE(fd=r0)\n"
+		 "r2 = RECEIPTS(fd=r1)\n"
+		 "SUBMIT(fd=r1, flags=RECEIPTS, receipts_fd=r2, {priority=99})\n");
+	ASSERT_STREQ("SUBMIT: EINVAL", outcome.failure);
+	reduce_failure(&program, outcome.failure);
+	EXPECT_GE(3, program.nr_calls)
+	TH_LOG("%s", program_print(&program));
+	forbidden_call = NULL;
+}
+
 /* What a program leaves behind is found. */
 TEST(finds_leftovers)
 {
@@ -156,6 +174,44 @@ TEST(finds_leftovers)
 	run_text(_metadata, "open(flags=RDWR)\n");
 	EXPECT_STREQ("", outcome.failure);
 	close(queue);
+}
+
+/* What a program does with any descriptor does not hit the rings that calls go through. */
+TEST(rings_out_of_reach)
+{
+	char text[4096] = "r0 = open(flags=RDWR)\n"
+			  "r1 = QUEUE_CREATE(fd=r0)\n"
+			  "SUBMIT(fd=r1, _uring=1, {id=1})\n";
+	size_t n = strlen(text);
+	unsigned int last = 3;
+
+	for (unsigned int fd = 1; fd < 15; fd++, last += 3)
+		n += snprintf(text + n, sizeof(text) - n,
+			      "mmap(fd=%u)\nscribble(fd=%u, word=0, value=7)\nclose(fd=%u)\n",
+			      fd, fd, fd);
+	snprintf(text + n, sizeof(text) - n,
+		 "r%u = open(flags=RDWR)\nSUBMIT(fd=r%u, _uring=1, {id=1})\n", last, last);
+	prepare();
+	run_text(_metadata, text);
+	ASSERT_STREQ("", outcome.failure);
+	EXPECT_EQ(0, outcome.results[2].error);
+	EXPECT_TRUE(outcome.results[last + 1].done);
+	EXPECT_EQ(0, outcome.results[last + 1].error);
+}
+
+/* Nor does a structure of which half lies where nothing is. */
+TEST(edge_is_large_enough)
+{
+	prepare();
+	run_text(_metadata,
+		 "r0 = open(flags=RDWR)\n"
+		 "SUBMIT(fd=r0, _uring=1, {id=1})\n"
+		 "READER(fd=r0, flags=-1, out_fd=0x7fffffff, _size=16383, _tail=1, _arg=EDGE)\n"
+		 "SUBMIT(fd=r0, _uring=1, {id=1})\n"
+		 "SUBMIT(fd=r0, _uring=1, {id=1})\n");
+	ASSERT_STREQ("", outcome.failure);
+	EXPECT_TRUE(outcome.results[4].done);
+	EXPECT_EQ(0, outcome.results[4].error);
 }
 
 /* Calls that do not end do not hold up the program, nor its end. */

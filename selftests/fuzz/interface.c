@@ -41,6 +41,10 @@ SYMBOLS(register_flags, SYMBOL(EVQ_REGISTER_, REPLAY));
 SYMBOLS(ack_flags, SYMBOL(EVQ_ACK_, STOP));
 SYMBOLS(forget_flags, SYMBOL(EVQ_FORGET_, ALL));
 SYMBOLS(ring_sizes, { "SMALL", 4096 }, { "MIDDLE", 16384 }, { "LARGE", 1 << 20 });
+SYMBOLS(entries, { "ONE", 1 }, { "FEW", 4 }, { "MANY", 64 });
+SYMBOLS(event_sizes, { "EVENT", sizeof(struct evq_event_desc) });
+SYMBOLS(submit_ring_flags, SYMBOL(EVQ_SUBMIT_, RECEIPTS));
+SYMBOLS(submit_kick_flags, SYMBOL(EVQ_SUBMIT_RING_, WAIT));
 /* How the structure of an ioctl is given. */
 SYMBOLS(args, { "NULL", 1 }, { "UNMAPPED", 2 }, { "READONLY", 3 }, { "EDGE", 4 },
 	{ "KERNEL", 5 }, { "ODD", 6 });
@@ -63,7 +67,10 @@ SYMBOLS(args, { "NULL", 1 }, { "UNMAPPED", 2 }, { "READONLY", 3 }, { "EDGE", 4 }
 		.name = #what, .kind = how, __VA_ARGS__   \
 	}
 #define FD(resource) ARG(fd, FIELD_RESOURCE, .wants = resource)
-/* What every ioctl has besides its structure; _size and _dir are the command's. */
+/*
+ * What every ioctl has besides its structure; _size and _dir are the command's. A submit with
+ * _uring is EVQ_URING_SUBMIT.
+ */
 #define HOW                                                                 \
 	ARG(_size, FIELD_ZERO), ARG(_dir, FIELD_ZERO), ARG(_tail, FIELD_ZERO), \
 	ARG(_arg, FIELD_ENUM, .symbols = args)
@@ -120,7 +127,8 @@ MEMBERS(submit, FD(RES_QUEUE),
 	IN(evq_submit, nr_taken, FIELD_ZERO),
 	IN(evq_submit, receipts_fd, FIELD_RESOURCE, .wants = RES_RECEIPTS),
 	IN(evq_submit, reserved, FIELD_ZERO),
-	ARG(_repeat, FIELD_NUMBER, .most = 300), HOW);
+	ARG(_repeat, FIELD_NUMBER, .most = 300),
+	ARG(_uring, FIELD_NUMBER, .most = 1), HOW);
 MEMBERS(events,
 	IN(evq_event_desc, id, FIELD_ID),
 	IN(evq_event_desc, key, FIELD_ID),
@@ -199,6 +207,18 @@ MEMBERS(ring, FD(RES_SUBSCRIPTION),
 MEMBERS(ring_kick, FD(RES_SUBSCRIPTION),
 	IN(evq_ring_kick, flags, FIELD_ZERO),
 	IN(evq_ring_kick, reserved, FIELD_ZERO), HOW);
+MEMBERS(submit_ring, FD(RES_QUEUE),
+	IN(evq_submit_ring_create, nr_entries, FIELD_ENUM, .symbols = entries),
+	IN(evq_submit_ring_create, max_payload, FIELD_LENGTH),
+	IN(evq_submit_ring_create, event_size, FIELD_ENUM, .symbols = event_sizes),
+	IN(evq_submit_ring_create, flags, FIELD_FLAGS, .symbols = submit_ring_flags),
+	IN(evq_submit_ring_create, receipts_fd, FIELD_RESOURCE, .wants = RES_RECEIPTS),
+	IN(evq_submit_ring_create, out_fd, FIELD_ZERO),
+	IN(evq_submit_ring_create, reserved, FIELD_ZERO), HOW);
+MEMBERS(submit_ring_kick, FD(RES_SUBMIT_RING),
+	IN(evq_submit_ring_kick, flags, FIELD_FLAGS, .symbols = submit_kick_flags),
+	IN(evq_submit_ring_kick, position, FIELD_NUMBER, .most = 8),
+	IN(evq_submit_ring_kick, deadline_ns, FIELD_TIME), HOW);
 MEMBERS(receipt_wait, FD(RES_RECEIPTS),
 	IN(evq_receipt_wait, seq, FIELD_RESOURCE, .wants = RES_SEQ),
 	IN(evq_receipt_wait, deadline_ns, FIELD_TIME),
@@ -223,6 +243,20 @@ MEMBERS(files, ARG(queue, FIELD_NAME), ARG(file, FIELD_NUMBER, .most = 27),
 /* @from: 0: @value itself; 1: so far past the tail; 2: so far before it */
 MEMBERS(scribbles, FD(RES_SUBSCRIPTION), ARG(word, FIELD_NUMBER, .most = 2),
 	ARG(value, FIELD_NUMBER, .most = 1 << 13), ARG(from, FIELD_NUMBER, .most = 2));
+/* @by: so many entries become submitted, of which this is the first */
+MEMBERS(entry, FD(RES_SUBMIT_RING),
+	IN(evq_event_desc, id, FIELD_ID),
+	IN(evq_event_desc, key, FIELD_ID),
+	IN(evq_event_desc, cookie, FIELD_NUMBER, .most = 3),
+	IN(evq_event_desc, type, FIELD_NUMBER, .most = 3),
+	IN(evq_event_desc, priority, FIELD_NUMBER, .most = EVQ_LEVELS - 1),
+	IN(evq_event_desc, flags, FIELD_FLAGS, .symbols = event_flags),
+	IN(evq_event_desc, data_len, FIELD_LENGTH),
+	IN(evq_event_desc, reserved, FIELD_ZERO),
+	ARG(by, FIELD_NUMBER, .most = 3));
+/* Anywhere in what a program can write */
+MEMBERS(smears, FD(RES_SUBMIT_RING), ARG(word, FIELD_NUMBER, .most = 200),
+	ARG(value, FIELD_NUMBER, .most = 300));
 MEMBERS(settles, FD(RES_QUEUE));
 MEMBERS(forks, ARG(calls, FIELD_NUMBER, .most = 4), ARG(stay, FIELD_NUMBER, .most = 1));
 MEMBERS(kills, ARG(child, FIELD_RESOURCE, .wants = RES_CHILD));
@@ -239,7 +273,7 @@ ALLOWED(handle_errors, EACCES, ENOMEM, EMFILE, ENFILE, 0);
 ALLOWED(set_errors, EACCES, ENOMEM, 0);
 ALLOWED(control_errors, EACCES, EBUSY, ESHUTDOWN, ETIMEDOUT, 0);
 ALLOWED(submit_errors, EACCES, EAGAIN, ETIMEDOUT, EINTR, ESHUTDOWN, EMSGSIZE, ENOMEM, EDQUOT,
-	EEXIST, 0);
+	EEXIST, ENOBUFS, EOPNOTSUPP, 0);
 ALLOWED(subscribe_errors, EACCES, EDQUOT, ENOSPC, ENOMEM, EMFILE, ENFILE, 0);
 ALLOWED(state_errors, ENOENT, 0);
 ALLOWED(forget_errors, EACCES, ENOENT, 0);
@@ -249,6 +283,8 @@ ALLOWED(ack_errors, ENOENT, ESTALE, 0);
 ALLOWED(reader_errors, EOPNOTSUPP, ENOMEM, EMFILE, ENFILE, 0);
 ALLOWED(ring_errors, EOPNOTSUPP, EBUSY, EDQUOT, ENOMEM, 0);
 ALLOWED(kick_errors, ENXIO, ENOMEM, 0);
+ALLOWED(submit_ring_errors, EACCES, EBADF, EDQUOT, EMSGSIZE, ENOMEM, EMFILE, ENFILE, 0);
+ALLOWED(submit_kick_errors, EBADFD, ETIMEDOUT, EINTR, 0);
 ALLOWED(wait_errors, EAGAIN, ETIMEDOUT, ENOENT, 0);
 ALLOWED(open_errors, EACCES, ENOENT, ENXIO, EMFILE, ENFILE, ENOMEM, ENAMETOOLONG, 0);
 ALLOWED(read_errors, EAGAIN, EBUSY, EINTR, EMSGSIZE, ENOTCONN, 0);
@@ -289,6 +325,8 @@ const struct call_type call_types[] = {
 	      .element_size = sizeof(struct evq_ack)),
 	IOCTL(RING, ring, ring_errors, 6),
 	IOCTL(RING_KICK, ring_kick, kick_errors, 6),
+	IOCTL(SUBMIT_RING, submit_ring, submit_ring_errors, 6, .makes = RES_SUBMIT_RING),
+	IOCTL(SUBMIT_RING_KICK, submit_ring_kick, submit_kick_errors, 8),
 	IOCTL(RECEIPT_WAIT, receipt_wait, wait_errors, 5),
 	IOCTL(RECEIPTS_INFO, receipts_info, none, 4),
 	OTHER(open, opens, open_errors, 4, .makes = RES_QUEUE),
@@ -304,6 +342,8 @@ const struct call_type call_types[] = {
 	OTHER(sysfs, files, file_errors, 2),
 	OTHER(mmap, fds, none, 1),
 	OTHER(scribble, scribbles, none, 6),
+	OTHER(put, entry, none, 12),
+	OTHER(smear, smears, none, 4),
 	OTHER(seek, fds, none, 1),
 	OTHER(settle, settles, none, 12, .waits = true),
 	OTHER(sleep, sleeps, none, 2, .waits = true),

@@ -55,7 +55,7 @@ static bool fits(enum resource made, enum resource wanted)
 {
 	if (wanted == RES_ANY_FD)
 		return made == RES_QUEUE || made == RES_SUBSCRIPTION || made == RES_RECEIPTS ||
-		       made == RES_ANY_FD;
+		       made == RES_SUBMIT_RING || made == RES_ANY_FD;
 	return made == wanted;
 }
 
@@ -275,18 +275,24 @@ static void agree_subscribe(struct call *c)
 		leave_out(c, "wake_records");
 }
 
-static void agree_submit(const struct program *p, unsigned int before, struct call *c)
+/* Receipts are given with their flag. */
+static void agree_receipts(const struct program *p, unsigned int before, struct call *c)
 {
-	int id = field_find(type_of(c)->elements, "id");
-	int flags = field_find(type_of(c)->elements, "flags");
-	int cookie = field_find(type_of(c)->elements, "cookie");
-
 	if (maker_of(p, before, RES_RECEIPTS) < 0)
 		leave_out(c, "receipts_fd");
 	else if (has(c, "receipts_fd"))
 		set_number(c, "flags", number(c, "flags") | EVQ_SUBMIT_RECEIPTS);
 	if (!has(c, "receipts_fd"))
 		set_number(c, "flags", number(c, "flags") & ~EVQ_SUBMIT_RECEIPTS);
+}
+
+static void agree_submit(const struct program *p, unsigned int before, struct call *c)
+{
+	int id = field_find(type_of(c)->elements, "id");
+	int flags = field_find(type_of(c)->elements, "flags");
+	int cookie = field_find(type_of(c)->elements, "cookie");
+
+	agree_receipts(p, before, c);
 	for (unsigned int e = 0; e < c->nr_elements; e++) {
 		struct values *values = &c->elements[e];
 		__u64 *of = &values->of[flags].number;
@@ -316,7 +322,19 @@ static void agree(struct program *p, unsigned int at)
 		agree_subscribe(c);
 		break;
 	case EVQ_IOC_SUBMIT:
+		if (number(c, "_uring"))
+			leave_out(c, "deadline_ns");
 		agree_submit(p, at, c);
+		break;
+	case EVQ_IOC_SUBMIT_RING:
+		agree_receipts(p, at, c);
+		set_number(c, "event_size", sizeof(struct evq_event_desc));
+		break;
+	case EVQ_IOC_SUBMIT_RING_KICK:
+		if (!(number(c, "flags") & EVQ_SUBMIT_RING_WAIT)) {
+			leave_out(c, "position");
+			leave_out(c, "deadline_ns");
+		}
 		break;
 	case EVQ_IOC_QUEUE_CONTROL:
 		if (number(c, "op") != EVQ_CONTROL_DRAIN)
