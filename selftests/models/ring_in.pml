@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A submission ring: a program puts events in, the lane's dispatcher takes them. The
- * specification of what is not built yet, see Documentation/rings.md.
+ * A submission ring: a program puts events in, the thread of its lane takes them. Of
+ * module/submit_ring.c; see also Documentation/rings.md.
  *
  * A ring of two entries, through which three events go, each with a status for its result. In
  * one story the program does as it should, and sleeps for room, and in the end for the results,
@@ -19,27 +19,33 @@
  *				looks at its copy only
  *   head			kernel's page, which the program can only read: entries before it
  *				are taken, their status is there
- *   asleep			the same: the dispatcher sleeps, or is about to; who submits has
- *				to call
+ *   asleep			the same: the thread does not look at the ring, or is about not to;
+ *				who submits has to call
  *   statuses			the same
- *   phead			the kernel's private one; only this counts
+ *   phead			the kernel's private one, evq_submit_ring.head; only this counts
+ *   is_active			evq_submit_ring.active: the thread looks at it, or has it on a list
+ *				that it looks at before it sleeps. That it is woken for that is what
+ *				the model of the dispatcher has, of what is emitted
  *
- * Steps, which the code is to have.
+ * Steps in the code. Not here: rings that stand in line, or wait for memory, which rest in the
+ * same way, but are activated by who dismisses them, or by the relief: see ring_rest.pml.
  *
  *   program: submit		entry; store-release of tail; a full fence; a look at asleep, and
  *				the call if it is set
  *   program: room, results	load-acquire of head; before it sleeps: armed, a full fence, and a
  *				last look
- *   kernel: tail		smp_load_acquire(), once; how many there are is checked against
- *				the size
- *   kernel: copy		memcpy() of the entry, then all checks, then evq_lane_accept() as
- *				for others
- *   kernel: status, head	WRITE_ONCE(), smp_store_release()
- *   kernel: flush		smp_mb(); then xchg(&armed, 0), and then a wake-up if it was 1
- *   kernel: about to sleep	WRITE_ONCE(asleep, 1); set_current_state(), whose smp_mb() pairs
- *				with the program's fence; a last look at tail; schedule();
+ *   kernel: tail		evq_submit_ring_look(): smp_load_acquire(), once; how many there are
+ *				is checked against the size
+ *   kernel: copy		evq_submit_ring_stage(): memcpy() of the entry, then all checks;
+ *				then evq_lane_enter() as for others
+ *   kernel: status, head	evq_submit_ring_done(): smp_store_release() of head
+ *   kernel: flush		evq_submit_ring_tell(): smp_mb(); then xchg(&armed, 0), and then a
+ *				wake-up if it was 1
+ *   kernel: about to rest	evq_submit_ring_rest(): WRITE_ONCE(asleep, 1); clear_bit() of active;
+ *				smp_mb__after_atomic(), which pairs with the program's fence; a last
+ *				look at tail, and test_and_set_bit() of active if there is something
+ *   call			evq_submit_ring_activate(): test_and_set_bit() of active;
  *				WRITE_ONCE(asleep, 0)
- *   call			the ioctl: wake_up_process() of the dispatcher
  *
  * Claims: each event of an honest program is taken once, whole and in order, while the
  * dispatcher lives, and its status is there when head says so; whatever is written, the kernel
@@ -55,11 +61,11 @@
 byte tail, head;
 bool armed, asleep;
 byte entry[SIZE] = WILD, status[SIZE] = WILD;
-bool runs = true;		/* the dispatcher's task state */
+bool is_active = true;
 
 /* The kernel's: */
 byte phead, reported;		/* statuses before this have reached memory */
-bool head_buffered, asleep_buffered, pasleep, state_buffered;
+bool head_buffered, asleep_buffered, pasleep;
 byte taken;
 
 /* The program's: */
@@ -68,7 +74,7 @@ byte utail, filled;		/* entries before this have reached memory */
 bool tail_buffered, armed_buffered, uarmed;
 bool sleeps, done;
 
-#define KERNEL_FLUSHED (reported == phead && !head_buffered && !asleep_buffered && !state_buffered)
+#define KERNEL_FLUSHED (reported == phead && !head_buffered && !asleep_buffered)
 #define PROGRAM_FLUSHED (filled == utail && !tail_buffered && !armed_buffered)
 
 active proctype kernels_memory()
@@ -81,7 +87,6 @@ end:	do
 	:: atomic { head_buffered && reported == phead -> head = phead; head_buffered = false }
 #endif
 	:: atomic { asleep_buffered -> asleep = pasleep; asleep_buffered = false }
-	:: atomic { state_buffered -> runs = false; state_buffered = false }
 	od
 }
 
@@ -140,28 +145,23 @@ active proctype dispatcher()
 			fi
 		:: else ->
 			atomic { pasleep = true; asleep_buffered = true };
-			state_buffered = true;
+			is_active = false;
 #ifndef MUTANT_NO_BARRIER_BEFORE_SLEEP
 			KERNEL_FLUSHED;
 #endif
-#ifdef MUTANT_NO_LAST_LOOK
+#ifndef MUTANT_NO_LAST_LOOK
 			if
-			:: true ->
-#else
-			if
-			:: tail != phead && SUB(tail, phead) <= SIZE
-			:: tail == phead || SUB(tail, phead) > SIZE ->
-#endif
-				/* schedule() is a barrier. */
-				KERNEL_FLUSHED;
-end_asleep:			runs
+			:: tail != phead && SUB(tail, phead) <= SIZE ->
+				atomic {
+					if
+					:: !is_active -> is_active = true; pasleep = false; asleep_buffered = true
+					:: else
+					fi
+				}
+			:: tail == phead || SUB(tail, phead) > SIZE
 			fi;
-			atomic {
-				runs = true;
-				state_buffered = false;
-				pasleep = false;
-				asleep_buffered = true
-			}
+#endif
+end_asleep:		is_active
 		fi
 	od
 }
@@ -205,7 +205,14 @@ active proctype program()
 		PROGRAM_FLUSHED;
 #endif
 		if
-		:: asleep -> runs = true	/* the call */
+		:: asleep ->
+			/* The call */
+			atomic {
+				if
+				:: !is_active -> is_active = true; asleep = false
+				:: else
+				fi
+			}
 		:: else
 		fi
 	:: else -> break
@@ -221,7 +228,7 @@ attack:	do
 	:: entry[0] = 0
 	:: entry[0] = WILD
 	:: armed = true
-	:: runs = true
+	:: is_active = true
 	:: break
 	od;
 out:	skip
