@@ -168,7 +168,7 @@ struct buffer {
 
 struct buffer *buffer_make(size_t size);
 
-extern const struct peer peer_evq, peer_evq_gate, peer_evq_ring;
+extern const struct peer peer_evq, peer_evq_gate, peer_evq_ring, peer_evq_rings;
 extern const struct peer peer_mqueue, peer_pipe, peer_seqpacket, peer_netlink;
 extern const struct peer peer_condvar, peer_bpf, peer_zeromq, peer_dbus, peer_iceoryx;
 

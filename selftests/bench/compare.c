@@ -19,29 +19,35 @@ struct figure {
 	double value, spread;
 };
 
-/* The targets of the project, as ratios or bounds. */
+#define RINGS "evq rings"
+
+/*
+ * The targets of the project, as ratios or bounds; with the form of evq that each is about, where
+ * that is not the first of the comparison.
+ */
 static const struct target {
 	int nr;
 	const char *name, *metric, *peer;
 	double most;
+	const char *form;
 } targets[] = {
 	{ 1, "1to1-64", "instructions_per_delivery", "mqueue", 0.8 },
 	{ 2, "1to1-64-batch32", "instructions_per_delivery", "mqueue", 0.2 },
-	{ 3, "fanout-10", "publisher_instructions_per_event", "seqpacket", 1.0 / 40 },
-	{ 3, "fanout-10", "publisher_instructions_per_event", "pipe", 1.0 / 40 },
-	{ 3, "fanout-100", "publisher_instructions_per_event", "seqpacket", 1.0 / 400 },
-	{ 3, "fanout-100", "publisher_instructions_per_event", "pipe", 1.0 / 400 },
-	{ 4, "fanout-10", "instructions_per_delivery", "seqpacket", 1.0 / 20 },
-	{ 4, "fanout-100", "instructions_per_delivery", "seqpacket", 1.0 / 50 },
-	{ 5, "fanout-100", "instructions_per_delivery", "netlink", 1.0 / 40 },
-	{ 5, "members-10000", "instructions_per_delivery", "netlink", 1.0 / 50 },
+	{ 3, "fanout-10", "publisher_instructions_per_event", "seqpacket", 1.0 / 40, RINGS },
+	{ 3, "fanout-10", "publisher_instructions_per_event", "pipe", 1.0 / 40, RINGS },
+	{ 3, "fanout-100", "publisher_instructions_per_event", "seqpacket", 1.0 / 400, RINGS },
+	{ 3, "fanout-100", "publisher_instructions_per_event", "pipe", 1.0 / 400, RINGS },
+	{ 4, "fanout-10", "instructions_per_delivery", "seqpacket", 1.0 / 20, RINGS },
+	{ 4, "fanout-100", "instructions_per_delivery", "seqpacket", 1.0 / 50, RINGS },
+	{ 5, "fanout-100", "instructions_per_delivery", "netlink", 1.0 / 40, RINGS },
+	{ 5, "members-10000", "instructions_per_delivery", "netlink", 1.0 / 50, RINGS },
 	{ 6, "evdev-1000", "instructions_per_event", "evdev", 1.0 / 50 },
 	{ 7, "match-100000", "instructions_per_delivery", "evq, 1 registration", 1.2 },
-	{ 8, "1to1-64-batch32", "instructions_per_delivery", "bpf", 1.3 },
+	{ 8, "1to1-64-batch32", "instructions_per_delivery", "bpf", 1.3, RINGS },
 	{ 9, "idle-latency", "latency_p50", "pipe", 1.2 },
-	{ 10, "fanout-10", "instructions_per_delivery", "zeromq", 1.0 / 5 },
-	{ 10, "fanout-10", "instructions_per_delivery", "dbus", 1.0 / 20 },
-	{ 11, "1to1-64-batch32", "ns_per_delivery", "condvar", 0.5 },
+	{ 10, "fanout-10", "instructions_per_delivery", "zeromq", 1.0 / 5, RINGS },
+	{ 10, "fanout-10", "instructions_per_delivery", "dbus", 1.0 / 20, RINGS },
+	{ 11, "1to1-64-batch32", "ns_per_delivery", "condvar", 0.5, RINGS },
 	{ 12, "wakeups-saturated", "reader_wakeups_per_event", "bound", 1 },
 	{ 12, "wakeups-no-match", "reader_wakeups_per_event", "bound", 1 },
 	{ 12, "wakeups-idle", "reader_wakeups_per_event", "bound", 1 },
@@ -90,13 +96,14 @@ static void add_number(struct json_object *result, const char *name, double valu
 }
 
 static void result_add(const char *name, const struct metric *metric, unsigned int nr,
-		       struct figure evq, const char *peer, struct figure of_peer)
+		       const char *form, struct figure evq, const char *peer, struct figure of_peer)
 {
 	struct json_object *result = result_begin(name, peer);
 	/* Nothing beside nothing is as much. */
 	double ratio = of_peer.value ? evq.value / of_peer.value : evq.value ? 1e9 : 1;
 	unsigned int i;
 
+	json_object_object_add(result, "form", json_object_new_string(form));
 	json_object_object_add(result, "metric", json_object_new_string(metric->name));
 	json_object_object_add(result, "unit", json_object_new_string(metric->unit));
 	add_number(result, "evq", evq.value);
@@ -109,7 +116,8 @@ static void result_add(const char *name, const struct metric *metric, unsigned i
 		const struct target *target = &targets[i];
 
 		if (strcmp(target->name, name) || strcmp(target->metric, metric->name) ||
-		    strcmp(target->peer, peer))
+		    strcmp(target->peer, peer) ||
+		    strcmp(target->form ? target->form : form, form))
 			continue;
 		json_object_object_add(result, "target_number", json_object_new_int(target->nr));
 		add_number(result, "target", target->most);
@@ -130,7 +138,7 @@ void compare_bound(const char *name, const char *metric, const char *unit, const
 	struct metric m = { metric, unit };
 	struct figure figure = median(values, nr);
 
-	result_add(name, &m, nr, figure, "bound", (struct figure){ .value = most });
+	result_add(name, &m, nr, "evq", figure, "bound", (struct figure){ .value = most });
 	printf("%s\n  %-33s  evq %.6g  bound %.6g\n", name, metric, figure.value, most);
 	fflush(stdout);
 }
@@ -160,10 +168,26 @@ static void print_table(const struct comparison *comparison, const struct metric
 	fflush(stdout);
 }
 
+/* Whether a target is about this form of evq beside this peer. */
+static bool is_target(const struct comparison *comparison, unsigned int form, unsigned int peer,
+		      const struct metric *metric)
+{
+	unsigned int i;
+
+	for (i = 0; i < sizeof(targets) / sizeof(*targets); i++)
+		if (targets[i].form &&
+		    !strcmp(targets[i].form, comparison->contenders[form].name) &&
+		    !strcmp(targets[i].peer, comparison->contenders[peer].name) &&
+		    !strcmp(targets[i].name, comparison->name) &&
+		    !strcmp(targets[i].metric, metric->name))
+			return true;
+	return false;
+}
+
 static void measure_all(const struct comparison *comparison, measure_fn *measure,
 			const struct metric *metrics, unsigned int nr_metrics, unsigned int nr)
 {
-	unsigned int n = comparison->nr_contenders, round, i, m;
+	unsigned int n = comparison->nr_contenders, round, i, k, m;
 	double (*values)[METRICS_MAX][ROUNDS_MAX] = calloc(n, sizeof(*values));
 
 	CHECK(values);
@@ -178,10 +202,15 @@ static void measure_all(const struct comparison *comparison, measure_fn *measure
 		}
 	}
 	print_table(comparison, metrics, nr_metrics, nr, values);
-	for (i = 1; i < n; i++)
-		for (m = 0; m < nr_metrics; m++)
-			result_add(comparison->name, &metrics[m], nr, median(values[0][m], nr),
-				   comparison->contenders[i].name, median(values[i][m], nr));
+	for (i = 0; i < n; i++)
+		for (k = 1; k < n; k++)
+			for (m = 0; m < nr_metrics; m++)
+				if (k != i && (!i || is_target(comparison, i, k, &metrics[m])))
+					result_add(comparison->name, &metrics[m], nr,
+						   comparison->contenders[i].name,
+						   median(values[i][m], nr),
+						   comparison->contenders[k].name,
+						   median(values[k][m], nr));
 	free(values);
 }
 

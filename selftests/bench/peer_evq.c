@@ -10,19 +10,26 @@
  * pipes and sockets do. Where gates are allowed the dispatcher takes events one by one. A reader
  * that never reads drops its oldest.
  *
- * "evq ring" is evq with a ring, in which a reader finds its records without a call; it sleeps in
- * poll().
+ * "evq ring" is evq with a ring for each reader, who finds its records there without a call; it
+ * sleeps in poll(). "evq rings" is the same with one for each publisher, too, who kicks only where
+ * the kernel does not look at it.
  */
 #include <sys/resource.h>
 #include "bench.h"
 
 #define WAKE_INTERVAL_NS 100000
+#define RING_ENTRIES 256
+
+static bool has_ring(const struct setup *setup)
+{
+	return setup->peer == &peer_evq_ring || setup->peer == &peer_evq_rings;
+}
 
 struct evq {
 	int queue;
 	int *subscriptions;
 	int *others;
-	struct ring ring;
+	struct ring *rings;
 };
 
 static void evq_open(struct channel *channel)
@@ -43,7 +50,8 @@ static void evq_open(struct channel *channel)
 	CHECK(evq);
 	evq->subscriptions = calloc(setup->readers, sizeof(int));
 	evq->others = calloc(setup->others + 1, sizeof(int));
-	CHECK(evq->subscriptions && evq->others);
+	evq->rings = calloc(setup->readers, sizeof(*evq->rings));
+	CHECK(evq->subscriptions && evq->others && evq->rings);
 	CHECK(!call(device, EVQ_IOC_QUEUE_CREATE, &create));
 	evq->queue = create.out_fd;
 	close(device);
@@ -68,6 +76,8 @@ static void evq_open(struct channel *channel)
 		CHECK(subscription >= 0);
 		evq->subscriptions[i] = subscription;
 		register_for(subscription, .match = EVQ_MATCH_TYPE, .type = 1);
+		if (has_ring(setup))
+			ring_init(&evq->rings[i], subscription, 0);
 	}
 	/* Some that differ by id, some by key, some by type. */
 	for (i = 0; i < setup->registrations; i++) {
@@ -78,9 +88,35 @@ static void evq_open(struct channel *channel)
 		else
 			register_for(evq->subscriptions[0], .match = EVQ_MATCH_TYPE, .type = i + 2);
 	}
-	if (setup->peer == &peer_evq_ring)
-		ring_init(&evq->ring, evq->subscriptions[0], 0);
 	channel->own = evq;
+}
+
+static void evq_start_publisher_ring(struct publisher *publisher)
+{
+	const struct evq *evq = publisher->channel->own;
+	struct submit_ring *ring = calloc(1, sizeof(*ring));
+
+	CHECK(ring);
+	submit_ring_init(ring, evq->queue, RING_ENTRIES, publisher->channel->setup->payload);
+	publisher->own = ring;
+}
+
+static void evq_publish_ring(struct publisher *publisher, unsigned int nr)
+{
+	unsigned int payload = publisher->channel->setup->payload, i;
+	struct submit_ring *ring = publisher->own;
+	struct evq_event_desc *entry;
+
+	for (i = 0; i < nr; i++) {
+		if (!submit_ring_room(ring)) {
+			submit_ring_flush(ring);
+			poll_for(ring->fd, POLLOUT);
+		}
+		entry = submit_ring_entry(ring, ring->tail++);
+		*entry = (struct evq_event_desc){ .type = 1, .data_len = payload };
+		memcpy(entry + 1, publisher->data + i * payload, payload);
+	}
+	submit_ring_flush(ring);
 }
 
 static void evq_start_publisher(struct publisher *publisher)
@@ -140,7 +176,7 @@ static void evq_receive(struct receiver *receiver)
 static void evq_receive_ring(struct receiver *receiver)
 {
 	struct evq *evq = receiver->channel->own;
-	struct ring *ring = &evq->ring;
+	struct ring *ring = &evq->rings[receiver->index];
 	__u32 tail = ring_tail(ring), head = ring->head;
 
 	if (tail == head) {
@@ -205,25 +241,27 @@ static void evq_close(struct channel *channel)
 	struct evq *evq = channel->own;
 	unsigned int i;
 
-	if (channel->setup->peer == &peer_evq_ring)
-		ring_unmap(&evq->ring);
-	for (i = 0; i < channel->setup->readers; i++)
+	for (i = 0; i < channel->setup->readers; i++) {
+		if (has_ring(channel->setup))
+			ring_unmap(&evq->rings[i]);
 		close(evq->subscriptions[i]);
+	}
 	for (i = 0; i < channel->setup->others; i++)
 		close(evq->others[i]);
 	close(evq->queue);
 	free(evq->subscriptions);
 	free(evq->others);
+	free(evq->rings);
 	free(evq);
 }
 
-#define EVQ_PEER(its_name, its_receive, ...) {		\
+#define EVQ_PEER(its_name, its_start, its_publish, its_receive, ...) { \
 	.name = its_name,				\
 	.weight = 10000,				\
 	.open = evq_open,				\
-	.start_publisher = evq_start_publisher,		\
+	.start_publisher = its_start,			\
 	.start_receiver = evq_start_receiver,		\
-	.publish = evq_publish,				\
+	.publish = its_publish,				\
 	.receive = its_receive,				\
 	.helpers = evq_helpers,				\
 	.check = evq_check,				\
@@ -231,6 +269,12 @@ static void evq_close(struct channel *channel)
 	__VA_ARGS__					\
 }
 
-const struct peer peer_evq = EVQ_PEER("evq", evq_receive, .bears_stuck = true);
-const struct peer peer_evq_gate = EVQ_PEER("evq gate", evq_receive, .bears_stuck = true);
-const struct peer peer_evq_ring = EVQ_PEER("evq ring", evq_receive_ring, .readers_max = 1);
+const struct peer peer_evq = EVQ_PEER("evq", evq_start_publisher, evq_publish, evq_receive,
+				      .bears_stuck = true);
+const struct peer peer_evq_gate = EVQ_PEER("evq gate", evq_start_publisher, evq_publish,
+					   evq_receive, .bears_stuck = true);
+const struct peer peer_evq_ring = EVQ_PEER("evq ring", evq_start_publisher, evq_publish,
+					   evq_receive_ring);
+const struct peer peer_evq_rings = EVQ_PEER("evq rings", evq_start_publisher_ring,
+					    evq_publish_ring, evq_receive_ring,
+					    .trails = true);

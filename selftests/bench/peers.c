@@ -5,7 +5,7 @@
 const struct peer *const peers[] = {
 	&peer_evq,	&peer_mqueue, &peer_pipe,    &peer_seqpacket, &peer_netlink,
 	&peer_condvar, &peer_bpf,    &peer_zeromq, &peer_dbus,	    &peer_iceoryx,
-	&peer_evq_gate, &peer_evq_ring, NULL,
+	&peer_evq_gate, &peer_evq_ring, &peer_evq_rings, NULL,
 };
 
 const struct peer *peer_named(const char *name)
