@@ -6,25 +6,32 @@
  * in hand. Reader 0 goes at any time, also with records that it has not acknowledged, and is
  * made anew, twice. Reader 1 stays. A copy may fault. In one story one more thread remembers
  * the token of a record that reader 0 has, and acknowledges it at any time; in another such a
- * thread acknowledges whatever reader 1 has. A record is delivered twice at most.
+ * thread acknowledges whatever reader 1 has; and in one reader 1 collects as many as it may have
+ * before it acknowledges any. A record is delivered twice at most.
  *
  * Mapping. All belongs to the read queue's lock: an atomic block for each time that it is held,
- * and what orders memory is the lock. A wake-up reaches one of those who sleep, whichever; who
- * sleeps in which order is in readers.pml.
+ * and what orders memory is the lock. A wake-up of the subscription's reaches one of those who
+ * sleep, whichever; who sleeps in which order is in readers.pml. A reader sleeps where that
+ * reaches it, and where it is told of records that wait with a key it holds.
  *
  *   dispatcher			module/subscription.c evq_subscription_deliver(),
- *				module/read_queue.c evq_slot_fill()
- *   take			evq_read_queue_take(), with evq_read_queue_next(), evq_key_wait(),
- *				evq_key_hold()
+ *				module/read_queue.c evq_slot_fill(), evq_wakeups_one()
+ *   seek			evq_read_queue_seek(), with evq_read_queue_next(), evq_key_wait()
+ *   take			evq_read_queue_take(), with evq_key_hold()
+ *   told, owners		&evq_read_queue.waking, .owners: evq_key_tell(),
+ *				evq_read_queue_tell_owners()
+ *   wake_owners			evq_subscription_wake_owners(): evq_read_queue_wake()
  *   consume, put back		evq_read_queue_consume(), evq_read_queue_put_back():
  *				evq_subscription_settle()
  *   ack			evq_read_queue_ack(): evq_subscription_ack()
  *   go				evq_subscription_remove_reader(): evq_subscription_return_held()
- *   sleep, woken, pass on	module/subscription_fd.c evq_subscription_fd_read()
+ *   sleep, woken		module/subscription_fd.c evq_read_wait()
+ *   pass on			evq_subscription_pass_on()
  *
  * Claims: records of one key are never in two readers' hands, and come in their order; a record
- * whose key nobody has is never left while readers sleep; an acknowledgment settles the attempt
- * that it names, or nothing; each record is acknowledged once, or lost after its last attempt.
+ * that a reader could have is never left while it sleeps, be its key nobody's or the reader's own;
+ * an acknowledgment settles the attempt that it names, or nothing; each record is acknowledged
+ * once, or lost after its last attempt.
  */
 #define RECORDS 3
 #define SLOTS 3
@@ -45,6 +52,9 @@ byte noted = NONE, noted_record, noted_attempt;
 bool same;
 
 bool sleeps[2];
+/* Whom to wake for what only he can take, and who has been. */
+bool told[2], owners[2];
+bool keeps, idle;		/* reader 1 collects; it leaves it to the acker */
 byte acked, lost;
 
 byte i, best, holder;		/* within atomic blocks */
@@ -76,47 +86,47 @@ inline find_first(where, condition)
 	}
 }
 
-/* Keys of which nobody has a record, and that have some waiting. */
-inline find_ready()
+/* What waits with a key that is @me's, or nobody's; if older than what was found. */
+inline find_ready(key, me)
 {
-	find_holder(0);
+	find_holder(key);
 	if
-	:: holder == NONE -> find_first(WAITING, !KEY(i))
-	:: else
-	fi;
-	if
-	:: best == NONE ->
-		find_holder(1);
-		if
-		:: holder == NONE -> find_first(WAITING, KEY(i))
-		:: else
-		fi
+	:: holder == NONE || holder == me -> find_first(WAITING, KEY(i) == key)
 	:: else
 	fi
 }
 
-inline find_next()
+inline find_next(me)
 {
 	best = NONE;
 	find_first(RETURNED, true);
 	if
-	:: best == NONE -> find_ready()
-	:: else
-	fi;
-	if
 	:: best == NONE -> find_first(QUEUED, true)
 	:: else
-	fi
+	fi;
+	find_ready(0, me);
+	find_ready(1, me)
 }
 
-/* best: what a reader takes in hand, or NONE */
-inline take(me)
+/* Who holds the key of a record that waits with it. */
+inline tell(who)
+{
+#ifdef MUTANT_HOLDER_UNTOLD
+	skip
+#else
+	told[who] = true;
+	owners[who] = false
+#endif
+}
+
+/* best: what @me, or anybody (NONE), can have next; what is passed over waits. */
+inline seek(me)
 {
 	do
 	:: true ->
-		find_next();
+		find_next(me);
 		if
-		:: best == NONE || in_hand >= MAX_IN_HAND -> best = NONE; break
+		:: best == NONE -> break
 		:: else
 		fi;
 		find_holder(KEY(best));
@@ -124,19 +134,22 @@ inline take(me)
 		holder = NONE;
 #endif
 		if
-		:: holder != NONE && holder != me -> place[best] = WAITING
+		:: holder != NONE && holder != me -> place[best] = WAITING; tell(holder)
 		:: else -> break
 		fi
-	od;
+	od
+}
+
+/* best: what a reader takes in hand, or NONE */
+inline take(me)
+{
+	best = NONE;
+	if
+	:: in_hand < MAX_IN_HAND -> seek(me)
+	:: else
+	fi;
 	if
 	:: best != NONE ->
-#ifndef MUTANT_OLDER_LEFT_WAITING
-		if
-		:: place[best] != WAITING ->
-			find_first(WAITING, KEY(i) == KEY(best))
-		:: else
-		fi;
-#endif
 		for (i : 0 .. SLOTS - 1) {
 			assert(i == best || KEY(i) != KEY(best) || place[i] == FREE ||
 			       (IS_IN_HAND(i) && owner[i] == me) ||
@@ -146,6 +159,13 @@ inline take(me)
 		place[best] = HAND;
 		owner[best] = me;
 		attempts[best]++;
+		/* More of this key is for nobody else from here on. */
+		for (i : 0 .. SLOTS - 1) {
+			if
+			:: place[i] == WAITING && KEY(i) == KEY(best) -> tell(me)
+			:: else
+			fi
+		}
 #ifdef MUTANT_SERIAL_OF_RECORD
 		same = (same && best != noted) || (best == noted && attempts[best] == noted_attempt);
 #else
@@ -153,17 +173,83 @@ inline take(me)
 #endif
 		in_hand++
 	:: else
-	fi
+	fi;
+	holder = 0;
+	i = 0
 }
 
-/* ripe: there is something for a reader, perhaps */
-inline look()
+/* ripe: there is something for @who, or for anybody (NONE), perhaps */
+inline look(who)
 {
-	find_next();
-	ripe = (best != NONE && in_hand < MAX_IN_HAND);
+	best = NONE;
+	if
+	:: in_hand < MAX_IN_HAND -> seek(who)
+	:: else
+	fi;
+	ripe = (best != NONE);
 	best = NONE;
 	holder = 0;
 	i = 0
+}
+
+/* One record less in hand. */
+inline unhand()
+{
+#ifndef MUTANT_FULL_HANDS_UNTOLD
+	if
+	:: in_hand == MAX_IN_HAND ->
+		told[0] = told[0] || owners[0];
+		told[1] = told[1] || owners[1];
+		owners[0] = false;
+		owners[1] = false
+	:: else
+	fi;
+#endif
+	in_hand--
+}
+
+/* found: a record waits with a key that is @me's */
+inline has_ready(me)
+{
+	best = NONE;
+	find_holder(0);
+	if
+	:: holder == me -> find_first(WAITING, !KEY(i))
+	:: else
+	fi;
+	find_holder(1);
+	if
+	:: holder == me -> find_first(WAITING, KEY(i))
+	:: else
+	fi
+}
+
+inline wake_owner(me)
+{
+	if
+	:: told[me] ->
+		told[me] = false;
+		has_ready(me);
+		owners[me] = (best != NONE);
+		if
+		:: best != NONE -> sleeps[me] = false
+		:: else
+		fi;
+		best = NONE;
+		holder = 0;
+		i = 0
+	:: else
+	fi
+}
+
+inline wake_owners()
+{
+	atomic {
+		if
+		:: told[0] || told[1] -> wake_owner(0); wake_owner(1)
+		:: else
+		fi
+	}
 }
 
 inline wake_one()
@@ -181,7 +267,7 @@ inline settle(s)
 {
 	acked++;
 	place[s] = FREE;
-	in_hand--;
+	unhand();
 	attempts[s] = 0;
 	record[s] = 0;
 	owner[s] = 0
@@ -189,19 +275,21 @@ inline settle(s)
 
 inline wake_if_ripe()
 {
-#ifndef MUTANT_ACKED_UNTOLD
 	if
-	:: ripe -> ripe = false; wake_one()
-	:: else
-	fi
+#ifdef MUTANT_ACKED_UNTOLD
+	:: ripe -> ripe = false
 #else
-	ripe = false
+	:: ripe -> ripe = false; wake_one()
 #endif
+	:: else
+	fi;
+	wake_owners()
 }
 
 proctype dispatcher()
 {
 	byte n;
+	bool ripe;
 
 	do
 	:: n < RECORDS ->
@@ -211,21 +299,39 @@ proctype dispatcher()
 			best = (place[0] == FREE -> 0 : (place[1] == FREE -> 1 : 2));
 			place[best] = QUEUED;
 			record[best] = n;
-			best = NONE;
-			n++
+			n++;
+			look(NONE)
 		}
-		wake_one()
+		if
+		:: ripe -> ripe = false; wake_one()
+		:: else
+		fi;
+		wake_owners()
 	:: else -> break
 	od
 }
 
-proctype reader(byte me, lives; bool acks)
+/* mine: what @me acknowledges next, or NONE */
+inline find_held(me)
+{
+	mine = NONE;
+	if
+	:: me == 0 || (!idle && (!keeps || in_hand == MAX_IN_HAND)) ->
+		mine = (place[0] == HELD && owner[0] == me -> 0 :
+			(place[1] == HELD && owner[1] == me -> 1 :
+			 (place[2] == HELD && owner[2] == me -> 2 : NONE)))
+	:: else
+	fi
+}
+
+proctype reader(byte me, lives)
 {
 	byte mine = NONE;
 	bool ripe, woken;
 
 	do
-	:: atomic { take(me); mine = best; best = NONE; holder = 0; i = 0 };
+	:: atomic { take(me); mine = best; best = NONE }
+		wake_owners();
 		if
 		:: mine != NONE ->
 			if
@@ -236,38 +342,42 @@ proctype reader(byte me, lives; bool acks)
 					place[mine] = RETURNED;
 					attempts[mine]--;
 					owner[mine] = 0;
-					in_hand--;
+					unhand();
 					mine = NONE;
-					lives--
+					lives--;
+					look(NONE)
 				}
-				wake_one()
+				if
+				:: ripe -> ripe = false; wake_one()
+				:: else
+				fi;
+				wake_owners()
 			fi;
 			if
 			:: woken ->
 				woken = false;
-				atomic { look() }
+				atomic { look(NONE) }
 				if
 				:: ripe -> ripe = false; wake_one()
 				:: else
-				fi
+				fi;
+				wake_owners()
 			:: else
 			fi
 		:: else ->
 			/* Before it waits for more it is through with what it has. */
 			do
 			:: atomic {
-					mine = (!acks -> NONE : (place[0] == HELD && owner[0] == me -> 0 :
-						(place[1] == HELD && owner[1] == me -> 1 :
-						 (place[2] == HELD && owner[2] == me -> 2 : NONE))));
+					find_held(me);
 					if
-					:: mine != NONE -> settle(mine); mine = NONE; look()
+					:: mine != NONE -> settle(mine); mine = NONE; look(NONE)
 					:: else -> break
 					fi
 				}
 				wake_if_ripe()
 			od;
-			sleeps[me] = true;
-			atomic { look() }
+			atomic { sleeps[me] = true; look(me) }
+			wake_owners();
 			if
 			:: ripe -> ripe = false; sleeps[me] = false; woken = true
 			:: else ->
@@ -282,7 +392,7 @@ end:				!sleeps[me];
 			for (i : 0 .. SLOTS - 1) {
 				if
 				:: place[i] == HELD && owner[i] == me ->
-					in_hand--;
+					unhand();
 					owner[i] = 0;
 #ifdef MUTANT_NO_POISON
 					place[i] = RETURNED
@@ -303,7 +413,9 @@ end:				!sleeps[me];
 				:: else
 				fi
 			}
-			i = 0
+			i = 0;
+			told[0] = false;
+			owners[0] = false
 		}
 		atomic { sleeps[0] = false; sleeps[1] = false }
 	od
@@ -315,11 +427,11 @@ proctype acker()
 	bool ripe;
 
 end:	do
-	:: atomic { place[0] == HELD && owner[0] == 1 -> settle(0); look() }
+	:: atomic { place[0] == HELD && owner[0] == 1 -> settle(0); look(NONE) }
 		wake_if_ripe()
-	:: atomic { place[1] == HELD && owner[1] == 1 -> settle(1); look() }
+	:: atomic { place[1] == HELD && owner[1] == 1 -> settle(1); look(NONE) }
 		wake_if_ripe()
-	:: atomic { place[2] == HELD && owner[2] == 1 -> settle(2); look() }
+	:: atomic { place[2] == HELD && owner[2] == 1 -> settle(2); look(NONE) }
 		wake_if_ripe()
 	od
 }
@@ -348,7 +460,7 @@ end:	atomic {
 #endif
 			assert(record[noted] == noted_record && attempts[noted] == noted_attempt);
 			settle(noted);
-			look()
+			look(NONE)
 		/* ESTALE */
 		:: else
 		fi;
@@ -367,13 +479,14 @@ init {
 		place[2] = FREE;
 		best = NONE;
 		if
-		:: other = 1; run reader(0, 0, true); run reader(1, 0, false); run acker()
-		:: other = RECORDS; run reader(0, 2, true); run reader(1, 0, true)
-		:: other = 1; run reader(0, 2, true); run reader(1, 0, true)
-		:: other = 2; run reader(0, 1, true); run reader(1, 0, true); run late()
+		:: other = 1; idle = true; run reader(0, 0); run reader(1, 0); run acker()
+		:: other = 2; keeps = true; run reader(0, 0); run reader(1, 0)
+		:: other = RECORDS; run reader(0, 2); run reader(1, 0)
+		:: other = 1; run reader(0, 2); run reader(1, 0)
+		:: other = 2; run reader(0, 1); run reader(1, 0); run late()
 		fi;
 		run dispatcher()
 	}
 	timeout;
-	assert(acked + lost == RECORDS && !in_hand)
+	assert(acked + lost + in_hand == RECORDS && (!in_hand || (keeps && in_hand < MAX_IN_HAND)))
 }
