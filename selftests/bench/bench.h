@@ -285,8 +285,8 @@ extern const char *only_peer;
 
 void compare(const struct comparison *comparison);
 /* A figure that is held against a bound and no peer. */
-void compare_bound(const char *name, const char *metric, const char *unit, const double *values,
-		   unsigned int nr, double most);
+void compare_bound(const char *name, const char *form, const char *metric, const char *unit,
+		   const double *values, unsigned int nr, double most);
 /* Something that cannot be measured here. */
 void not_measured(const char *name, const char *peer, const char *why);
 /* Writes all results. */

@@ -41,14 +41,14 @@ static const struct target {
 	{ 4, "fanout-100", "instructions_per_delivery", "seqpacket", 1.0 / 50, RINGS },
 	{ 5, "fanout-100", "instructions_per_delivery", "netlink", 1.0 / 40, RINGS },
 	{ 5, "members-10000", "instructions_per_delivery", "netlink", 1.0 / 50, RINGS },
-	{ 6, "evdev-1000", "instructions_per_event", "evdev", 1.0 / 50 },
+	{ 6, "evdev-1000", "instructions_per_event", "evdev", 1.0 / 50, RINGS },
 	{ 7, "match-100000", "instructions_per_delivery", "evq, 1 registration", 1.2 },
 	{ 8, "1to1-64-batch32", "instructions_per_delivery", "bpf", 1.3, RINGS },
 	{ 9, "idle-latency", "latency_p50", "pipe", 1.2 },
 	{ 10, "fanout-10", "instructions_per_delivery", "zeromq", 1.0 / 5, RINGS },
 	{ 10, "fanout-10", "instructions_per_delivery", "dbus", 1.0 / 20, RINGS },
 	{ 11, "1to1-64-batch32", "ns_per_delivery", "condvar", 0.5, RINGS },
-	{ 12, "wakeups-saturated", "reader_wakeups_per_event", "bound", 1 },
+	{ 12, "wakeups-saturated", "reader_wakeups_per_event", "bound", 1, RINGS },
 	{ 12, "wakeups-no-match", "reader_wakeups_per_event", "bound", 1 },
 	{ 12, "wakeups-idle", "reader_wakeups_per_event", "bound", 1 },
 	{ 13, "idle-10000", "bytes_per_subscription", "bound", 1 },
@@ -132,14 +132,14 @@ void not_measured(const char *name, const char *peer, const char *why)
 	printf("%-22s skipped beside %s: %s\n", name, peer, why);
 }
 
-void compare_bound(const char *name, const char *metric, const char *unit, const double *values,
-		   unsigned int nr, double most)
+void compare_bound(const char *name, const char *form, const char *metric, const char *unit,
+		   const double *values, unsigned int nr, double most)
 {
 	struct metric m = { metric, unit };
 	struct figure figure = median(values, nr);
 
-	result_add(name, &m, nr, "evq", figure, "bound", (struct figure){ .value = most });
-	printf("%s\n  %-33s  evq %.6g  bound %.6g\n", name, metric, figure.value, most);
+	result_add(name, &m, nr, form, figure, "bound", (struct figure){ .value = most });
+	printf("%s\n  %-33s  %s %.6g  bound %.6g\n", name, metric, form, figure.value, most);
 	fflush(stdout);
 }
 

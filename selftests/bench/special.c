@@ -24,12 +24,13 @@ static void measure_total(const struct contender *contender, double values[METRI
 	values[0] = result.total;
 }
 
-static void compare_total(const char *name, const struct contender *contenders, unsigned int nr)
+static void compare_total(const char *name, const struct contender *contenders,
+			  unsigned int nr_contenders, unsigned int nr)
 {
 	struct comparison comparison = {
 		.name = name,
 		.contenders = contenders,
-		.nr_contenders = 2,
+		.nr_contenders = nr_contenders,
 		.metrics = &total_metric,
 		.nr_metrics = 1,
 		.measure = measure_total,
@@ -56,7 +57,7 @@ void case_match(const char *name, long registrations)
 		registrations = 1000;
 	contenders[0].setup.registrations = registrations - 1;
 	/* What is to be made for each round takes longer than what is measured. */
-	compare_total(name, contenders, registrations >= 100000 ? 1 : 0);
+	compare_total(name, contenders, ARRAY_SIZE(contenders), registrations >= 100000 ? 1 : 0);
 }
 
 /* A reader, and members of the same whom nothing is for */
@@ -68,12 +69,14 @@ void case_netlink_members(const char *name, long members)
 	};
 	struct contender contenders[] = {
 		{ .name = "evq", .setup = setup },
+		{ .name = "evq rings", .setup = setup },
 		{ .name = "netlink", .setup = setup },
 	};
 
-	contenders[1].setup.peer = peer_named("netlink");
-	contenders[1].setup.events = brief ? 32 : 128;
-	compare_total(name, contenders, 1);
+	contenders[1].setup.peer = &peer_evq_rings;
+	contenders[2].setup.peer = peer_named("netlink");
+	contenders[2].setup.events = brief ? 32 : 128;
+	compare_total(name, contenders, ARRAY_SIZE(contenders), 1);
 }
 
 /*
@@ -141,13 +144,28 @@ static void clients_evdev(unsigned int events, double values[METRICS_MAX])
 	free(clients);
 }
 
-static void clients_evq(unsigned int events, double values[METRICS_MAX])
+/* The next event in a ring, which may have to come first. */
+static void clients_next(struct ring *ring)
 {
+	const struct evq_event_record *event;
+
+	while (ring_tail(ring) == ring->head)
+		poll_for(ring->fd, POLLIN);
+	event = ring_at(ring, ring->head);
+	CHECK_EQ(EVQ_RECORD_EVENT, event->head.kind);
+	CHECK_EQ(1, event->type);
+	ring_consume(ring, ring->head + event->head.size);
+}
+
+static void clients_evq(unsigned int events, bool rings, double values[METRICS_MAX])
+{
+	char data[2 * sizeof(struct input_event)] = { 0 };
 	int queue = queue_running(DEPTH), control = subscribe_all(queue), i;
 	int *clients = calloc(nr_clients, sizeof(int));
-	char data[2 * sizeof(struct input_event)] = { 0 };
+	struct submit_ring submits;
 	unsigned int n, before;
 	struct reader reader;
+	struct ring ring;
 	uint64_t start;
 
 	CHECK(clients);
@@ -156,18 +174,43 @@ static void clients_evq(unsigned int events, double values[METRICS_MAX])
 		CHECK(clients[i] >= 0);
 		register_for(clients[i], .match = EVQ_MATCH_TYPE, .type = 2);
 	}
+	if (rings) {
+		submit_ring_init(&submits, queue, 2 * BEFORE_READING, sizeof(data));
+		ring_init(&ring, control, 0);
+	}
 	reader_init(&reader, control);
 	start = ticks();
 	for (n = 0; n < events; n++) {
-		CHECK_EQ(1, submit_event(queue, .type = 1, .data_ptr = (uintptr_t)data,
-					 .data_len = sizeof(data)));
+		struct evq_event_desc event = {
+			.type = 1, .data_ptr = (uintptr_t)data, .data_len = sizeof(data),
+		};
+
+		if (rings) {
+			struct evq_event_desc *entry = submit_ring_entry(&submits, submits.tail++);
+
+			*entry = event;
+			memcpy(entry + 1, data, sizeof(data));
+			submit_ring_flush(&submits);
+		} else {
+			CHECK_EQ(1, submit(queue, &event, 1, 0, 0));
+		}
 		if ((n + 1) % BEFORE_READING)
 			continue;
 		for (before = 0; before < BEFORE_READING; before++)
-			CHECK_EQ(1, reader_event(&reader)->type);
+			if (rings)
+				clients_next(&ring);
+			else
+				CHECK_EQ(1, reader_event(&reader)->type);
 	}
 	values[0] = (double)(ticks() - start) / events;
-	reader_settle(&reader);
+	if (rings) {
+		CHECK_EQ(ring.head, ring_tail(&ring));
+		submit_ring_unmap(&submits);
+		close(submits.fd);
+		ring_unmap(&ring);
+	} else {
+		reader_settle(&reader);
+	}
 	for (i = 0; i < nr_clients; i++) {
 		CHECK_EQ(0, subscription_info(clients[i]).matched);
 		close(clients[i]);
@@ -178,20 +221,26 @@ static void clients_evq(unsigned int events, double values[METRICS_MAX])
 	free(clients);
 }
 
+enum { CLIENTS_EVQ, CLIENTS_EVQ_RINGS, CLIENTS_EVDEV };
+
 static void measure_clients(const struct contender *contender, double values[METRICS_MAX])
 {
-	if (contender->choice)
-		clients_evdev(contender->setup.events, values);
+	unsigned int events = contender->setup.events;
+
+	if (contender->choice == CLIENTS_EVDEV)
+		clients_evdev(events, values);
 	else
-		clients_evq(contender->setup.events, values);
+		clients_evq(events, contender->choice == CLIENTS_EVQ_RINGS, values);
 }
 
 void case_evdev(const char *name, long clients)
 {
 	static const struct metric metric = { "instructions_per_event", "instructions" };
 	const struct contender contenders[] = {
-		{ .name = "evq", .choice = 0, .setup.events = brief ? 64 : 1024 },
-		{ .name = "evdev", .choice = 1, .setup.events = brief ? 64 : 256 },
+		{ .name = "evq", .choice = CLIENTS_EVQ, .setup.events = brief ? 64 : 1024 },
+		{ .name = "evq rings", .choice = CLIENTS_EVQ_RINGS,
+		  .setup.events = brief ? 64 : 1024 },
+		{ .name = "evdev", .choice = CLIENTS_EVDEV, .setup.events = brief ? 64 : 256 },
 	};
 	const struct comparison comparison = {
 		.name = name,
@@ -273,25 +322,30 @@ void case_wakeups(const char *name, long arg)
 		.events = brief ? 1024 : 4096,
 	};
 	struct setup idle = saturated;
-	double values[3][64];
+	struct setup saturated_rings = saturated;
+	double values[4][64];
 	struct result result;
 	unsigned int i;
 
 	(void)name;
 	(void)arg;
+	saturated_rings.peer = &peer_evq_rings;
 	idle.events = brief ? 32 : 256;
 	idle.interval = 2000000;
 	idle.idle = true;
 	for (i = 0; i < rounds; i++) {
 		run(&saturated, &result, false);
 		values[0][i] = result.sleeps;
-		values[1][i] = wakeups_no_match(saturated.events);
+		run(&saturated_rings, &result, false);
+		values[1][i] = result.sleeps;
+		values[2][i] = wakeups_no_match(saturated.events);
 		run(&idle, &result, false);
-		values[2][i] = result.sleeps;
+		values[3][i] = result.sleeps;
 	}
-	compare_bound("wakeups-saturated", metric, "", values[0], rounds, 0.02);
-	compare_bound("wakeups-no-match", metric, "", values[1], rounds, 0);
-	compare_bound("wakeups-idle", metric, "", values[2], rounds, 1);
+	compare_bound("wakeups-saturated", "evq", metric, "", values[0], rounds, 0.02);
+	compare_bound("wakeups-saturated", "evq rings", metric, "", values[1], rounds, 0.02);
+	compare_bound("wakeups-no-match", "evq", metric, "", values[2], rounds, 0);
+	compare_bound("wakeups-idle", "evq", metric, "", values[3], rounds, 1);
 }
 
 /* Memory */
@@ -470,8 +524,8 @@ void case_idle_memory(const char *name, long nr)
 	compare(&comparison);
 	measure_idle(&contenders[0], each);
 	together = each[0] * n;
-	compare_bound(name, metrics[0].name, "bytes", each, 1, 1024);
-	compare_bound(name, "bytes_together", "bytes", &together, 1, 1048.576 * n);
+	compare_bound(name, "evq", metrics[0].name, "bytes", each, 1, 1024);
+	compare_bound(name, "evq", "bytes_together", "bytes", &together, 1, 1048.576 * n);
 }
 
 /*
