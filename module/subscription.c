@@ -230,14 +230,14 @@ int evq_subscription_add_reader(struct evq_subscription *subscription,
 	return has_ring ? -EOPNOTSUPP : 0;
 }
 
-/* The registration of a record in hand, if it was not removed. */
+/* The registration of a record in hand; NULL: it was removed, or is about to be. */
 static struct evq_registration *
 evq_subscription_registration(struct evq_subscription *subscription, const struct evq_slot *slot)
 {
-	struct evq_registration *registration;
+	/* It goes from here first, and then forgets what is queued: before the lock, or after it. */
+	lockdep_assert_held(&subscription->records.lock);
 
-	registration = xa_load(&subscription->registrations, slot->registration);
-	return registration && !registration->removed ? registration : NULL;
+	return xa_load(&subscription->registrations, slot->registration);
 }
 
 /* What a reader holds goes back to its place, where others, if there are any, find it. */

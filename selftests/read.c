@@ -55,6 +55,8 @@ static void expect(struct reader *r, __u64 id, __u32 len)
 	CHECK_EQ(id, e->id);
 	CHECK_EQ(len, e->data_len);
 	CHECK_EQ(0, e->data_off % 8);
+	/* nothing to acknowledge */
+	CHECK_EQ(0, e->delivery);
 	CHECK(payload_is(record_data(e), len, id));
 }
 
