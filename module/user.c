@@ -60,6 +60,7 @@ struct evq_user *evq_user_get_current(void)
 
 	if (user)
 		return user;
+	evq_delay_point();
 	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
 	if (!user)
 		return NULL;

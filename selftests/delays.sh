@@ -26,6 +26,7 @@ races=(
 	"2 p04_identity one_wins forgetting_races_with_submitting forgetting_races_with_submitting_in_lanes
 		first_in_line_wins refused_in_one_of_two_lanes_evicts_nobody
 		forgotten_in_one_lane_finds_no_room_in_another"
+	"20 p05_bounded beginning_at_once"
 	"2 p06_pressure_in crowd crowd_while_settings_change nobody_overtakes"
 	"2 p07_pressure_out gate_under_load read_while_it_overflows"
 	"2 p08_ledger racing"

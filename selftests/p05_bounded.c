@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "evq_harness.h"
+#include "evq_race.h"
 
 #define USER 61001
 #define OTHER 61002
@@ -880,6 +881,53 @@ TEST_F(bounded, each_reader_pays_for_itself)
 	EXPECT_EQ(3000, subscription_info(stuck.fd).bytes);
 	EXPECT_EQ(7, subscription_info(stuck.fd).lost[EVQ_LOST_OVERFLOW]);
 	reader_settle(&r);
+}
+
+/* A user begins to be one with the first thing of his own, and ends with the last. */
+struct beginning {
+	int queue, nr_rounds;
+	atomic_int arrived;
+};
+
+static int begins_and_ends(void *arg)
+{
+	struct beginning *b = arg;
+
+	become(USER, USER);
+	for (int round = 1; round <= b->nr_rounds; round++) {
+		int sub;
+
+		atomic_fetch_add(&b->arrived, 1);
+		while (atomic_load(&b->arrived) < 2 * round)
+			sched_yield();
+		sub = subscribe_all(b->queue);
+		close(sub);
+	}
+	return 0;
+}
+
+static int subscribes_once(struct act *act)
+{
+	CHECK(subscribe_args(act->queue) >= 0);
+	CHECK_EQ(-EDQUOT, subscribe_args(act->queue));
+	return 0;
+}
+
+/* Of two who begin at once one finds the other; the kernel counts who refers to whom. */
+TEST_F(bounded, beginning_at_once)
+{
+	struct beginning *b = shared(sizeof(*b));
+	pid_t pids[2];
+
+	b->queue = self->queue;
+	b->nr_rounds = rounds(2000);
+	for (int i = 0; i < 2; i++)
+		pids[i] = child_start(begins_and_ends, b);
+	for (int i = 0; i < 2; i++)
+		child_ok(pids[i]);
+	rounds_told(b->nr_rounds, "two subscribe at once, and then neither is there");
+	ASSERT_EQ(0, parameter_set("user_subscriptions", 1));
+	do_as(USER, subscribes_once, (struct act){ .queue = self->queue });
 }
 
 TEST_HARNESS_MAIN
