@@ -464,11 +464,13 @@ void evq_dispatch_directly(struct evq_lane *lane)
 	} while (list_empty(&batch) && fanout.budget);
 	evq_delay_point_atomic();
 	wake = evq_lane_hand_over(lane, &batch, &fanout.match);
+	evq_delay_point_atomic();
+	/* Still not to be preempted: nobody else wakes it. */
+	if (wake)
+		wake_up_process(lane->dispatcher);
 	preempt_enable();
 
 	evq_delay_point();
-	if (wake)
-		wake_up_process(lane->dispatcher);
 	evq_events_free(&garbage);
 	evq_dispatcher_trim(lane);
 }

@@ -81,15 +81,19 @@ static bool evq_lane_writable(const struct evq_lane *lane)
 	return !evq_lane_accepts(lane) || (!lane->choked && !lane->lines && !evq_lane_full(lane));
 }
 
-/* Whether the caller, once it has unlocked, must wake the dispatcher. */
-static bool evq_lane_rouse(struct evq_lane *lane)
+/*
+ * Wake the dispatcher, if it sleeps. From here on nobody else does, so not once the lock is free:
+ * whoever does it may not get the processor for long.
+ */
+static void evq_lane_rouse(struct evq_lane *lane)
 {
 	lockdep_assert_held(&lane->lock);
 
 	if (!lane->idle)
-		return false;
+		return;
 	lane->idle = false;
-	return true;
+	evq_delay_point_atomic();
+	wake_up_process(lane->dispatcher);
 }
 
 /*
@@ -389,8 +393,8 @@ static int evq_lane_wait(struct evq_lane *lane, struct evq_submission *submissio
  */
 int evq_lane_enter(struct evq_lane *lane, struct evq_submission *submission, bool nonblock)
 {
-	bool rouse = false, direct = false;
 	struct evq_event *event;
+	bool direct = false;
 	enum evq_room room;
 	LIST_HEAD(garbage);
 	int ret = 0;
@@ -423,7 +427,7 @@ int evq_lane_enter(struct evq_lane *lane, struct evq_submission *submission, boo
 			direct = ret != -EINPROGRESS && evq_lane_take_role(lane);
 			/* Whoever has the role looks for more before he gives it back. */
 			if (!lane->direct)
-				rouse = evq_lane_rouse(lane);
+				evq_lane_rouse(lane);
 		}
 	} else {
 		ret = -ESHUTDOWN;
@@ -433,8 +437,6 @@ int evq_lane_enter(struct evq_lane *lane, struct evq_submission *submission, boo
 	if (direct)
 		evq_dispatch_directly(lane);
 	evq_delay_point();
-	if (rouse)
-		wake_up_process(lane->dispatcher);
 	evq_events_free(&garbage);
 	return ret;
 }
@@ -472,11 +474,16 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
  */
 void evq_lane_emit(struct evq_lane *lane, struct llist_node *node)
 {
-	/* Who finds the list empty wakes the dispatcher, who then takes all of it. */
+	/*
+	 * Who finds the list empty wakes the dispatcher, who then takes all of it; nobody else does,
+	 * so whoever that is cannot be preempted before.
+	 */
+	preempt_disable();
 	if (llist_add(node, &lane->emitted)) {
 		evq_delay_point_atomic();
 		irq_work_queue(&lane->rouse);
 	}
+	preempt_enable();
 }
 
 /*
@@ -806,7 +813,7 @@ void evq_lane_reconsider(struct evq_lane *lane)
 {
 	u32 low_mark = READ_ONCE(lane->settings->low_mark);
 	LIST_HEAD(garbage);
-	bool more, rouse;
+	bool more;
 
 	do {
 		spin_lock(&lane->lock);
@@ -815,11 +822,10 @@ void evq_lane_reconsider(struct evq_lane *lane)
 			lane->choked = false;
 		else if (evq_lane_full(lane))
 			lane->choked = true;
-		rouse = lane->state != EVQ_STATE_STOPPED && evq_lane_rouse(lane);
+		if (lane->state != EVQ_STATE_STOPPED)
+			evq_lane_rouse(lane);
 		spin_unlock(&lane->lock);
 		evq_delay_point();
-		if (rouse)
-			wake_up_process(lane->dispatcher);
 		evq_events_free(&garbage);
 		cond_resched();
 	} while (more);
@@ -833,15 +839,10 @@ void evq_lane_reconsider(struct evq_lane *lane)
  */
 void evq_lane_start(struct evq_lane *lane)
 {
-	bool rouse;
-
 	spin_lock(&lane->lock);
 	lane->state = EVQ_STATE_RUNNING;
-	rouse = evq_lane_rouse(lane);
+	evq_lane_rouse(lane);
 	spin_unlock(&lane->lock);
-	evq_delay_point();
-	if (rouse)
-		wake_up_process(lane->dispatcher);
 }
 
 /**
@@ -939,7 +940,6 @@ void evq_lane_stop(struct evq_lane *lane, bool discard)
 	struct evq_submission *submission;
 	LIST_HEAD(discarded);
 	unsigned int n;
-	bool rouse;
 
 	spin_lock(&lane->lock);
 	if (lane->state != EVQ_STATE_STOPPED)
@@ -959,12 +959,11 @@ void evq_lane_stop(struct evq_lane *lane, bool discard)
 		cond_resched();
 		spin_lock(&lane->lock);
 	}
-	rouse = lane->state == EVQ_STATE_STOPPING && evq_lane_rouse(lane);
+	if (lane->state == EVQ_STATE_STOPPING)
+		evq_lane_rouse(lane);
 	spin_unlock(&lane->lock);
 
 	evq_delay_point();
-	if (rouse)
-		wake_up_process(lane->dispatcher);
 	evq_lane_free(&discarded);
 }
 

@@ -14,7 +14,8 @@
  * idle decides who wakes, under the lock.
  *
  *   producer: atomic block	module/lane.c evq_lane_submit(): locked part
- *   producer: wake		the same: if (rouse) wake_up_process()
+ *   producer: wake		the same: evq_lane_rouse(), which does it before it unlocks; the model
+ *				lets others come in between
  *   dispatcher: state = IDLE	module/dispatcher.c evq_dispatcher(): set_current_state()
  *   dispatcher: take		module/lane.c evq_lane_take(), evq_lane_pop()
  *   dispatcher: schedule	evq_dispatcher(): schedule()
