@@ -30,9 +30,6 @@
 
 #define EVQ_RIGHTS_ALL (EVQ_RIGHT_SUBMIT | EVQ_RIGHT_SUBSCRIBE | EVQ_RIGHT_CONTROL)
 
-/* A submit copies payloads in before it looks for room; about so much at a time. */
-#define EVQ_STAGE_BYTES (64 * 1024)
-
 /**
  * struct evq_handle - what a queue fd is; constant while the file is open
  * @queue: the queue; one of its handles

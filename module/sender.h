@@ -21,6 +21,9 @@ struct evq_share;
 struct list_head;
 struct pid;
 
+/* A submit copies payloads in before it looks for room; about so much at a time. */
+#define EVQ_STAGE_BYTES (64 * 1024)
+
 /* At the limit of his memory cgroup the sender is told so, and nobody is killed. */
 #define EVQ_GFP_PAID (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 

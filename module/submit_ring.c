@@ -245,7 +245,7 @@ static void evq_submit_ring_tell(struct evq_submit_ring *ring)
 		return;
 	/* Before it wakes, so that to arm once more is not lost. */
 	xchg(armed, 0);
-	xchg(&ring->waking, false);
+	xchg(&ring->waking, 0);
 	evq_delay_point();
 	/* All: each may wait for something else, and says so again if this is not it. */
 	wake_up_interruptible_all(&ring->wait);
@@ -302,13 +302,15 @@ static struct evq_event *evq_submit_ring_stage(struct evq_submit_ring *ring, u32
 static int evq_submit_ring_stage_run(struct evq_submit_ring *ring, u32 n, gfp_t gfp)
 {
 	struct evq_event *event;
+	size_t bytes = 0;
 	u32 i;
 
-	for (i = 0; i < min_t(u32, n, EVQ_BATCH); i++) {
+	for (i = 0; i < min_t(u32, n, EVQ_BATCH) && bytes < EVQ_STAGE_BYTES; i++) {
 		event = evq_submit_ring_stage(ring, i, gfp);
 		if (IS_ERR(event))
 			return i ? 0 : PTR_ERR(event);
 		list_add_tail(&event->node, &ring->staged);
+		bytes += event->data_len;
 	}
 	return 0;
 }
@@ -410,30 +412,52 @@ static void evq_submit_ring_relieve(struct evq_submit_ring *ring)
 }
 
 /*
- * Take entries, EVQ_BATCH at most but for those that fail, in the name of who set the ring up.
- * Return whether there may be more to take.
+ * Take the next entries that go to one lane, and those before them that fail. Return whether there
+ * may be more to take.
+ */
+static bool evq_submit_ring_take_run(struct evq_submit_ring *ring, gfp_t gfp)
+{
+	unsigned int failed;
+	int ret;
+	u32 n;
+
+	for (failed = 0; failed < EVQ_BATCH; failed++) {
+		n = evq_submit_ring_look(ring);
+		if (!n)
+			return false;
+		ret = evq_submit_ring_stage_run(ring, n, gfp);
+		if (!ret)
+			break;
+		if (ret == -ENOMEM && gfp == EVQ_GFP_THREAD) {
+			evq_submit_ring_relieve(ring);
+			return false;
+		}
+		if (ret == -ENOMEM && ring->closed) {
+			ring->end = ring->head;
+			break;
+		}
+		evq_submit_ring_done(ring, 0, 0, ret);
+	}
+	return true;
+}
+
+/*
+ * Take entries, EVQ_BATCH of them at most, and as many that fail, in the name of who set the ring
+ * up. Return whether there may be more to take.
  */
 static bool evq_submit_ring_take(struct evq_submit_ring *ring, gfp_t gfp)
 {
 	const struct cred *cred = override_creds(ring->cred);
 	struct mem_cgroup *memcg = set_active_memcg(ring->memcg);
-	u32 before = ring->head, n;
+	u32 before = ring->head;
 	bool more = false;
-	int ret;
 
 	lockdep_assert_held(&ring->taking);
 
 	WRITE_ONCE(ring->scarce, false);
 	if (evq_submit_ring_resume(ring) && evq_submit_ring_enter(ring)) {
-		n = evq_submit_ring_look(ring);
-		ret = n ? evq_submit_ring_stage_run(ring, n, gfp) : 0;
-		if (ret == -ENOMEM && gfp == EVQ_GFP_THREAD)
-			evq_submit_ring_relieve(ring);
-		else if (ret == -ENOMEM && ring->closed)
-			ring->end = ring->head;
-		else if (ret)
-			evq_submit_ring_done(ring, 0, 0, ret);
-		more = evq_submit_ring_enter(ring) && n && !ring->scarce;
+		more = evq_submit_ring_take_run(ring, gfp);
+		more = evq_submit_ring_enter(ring) && more;
 	}
 	set_active_memcg(memcg);
 	revert_creds(cred);
@@ -547,7 +571,7 @@ __poll_t evq_submit_ring_poll(struct evq_submit_ring *ring)
 {
 	__poll_t events = 0;
 
-	WRITE_ONCE(ring->waking, true);
+	WRITE_ONCE(ring->waking, 1);
 	/* Pairs with the barrier in evq_submit_ring_tell(). */
 	smp_mb();
 	if (evq_submit_ring_writable(ring))

@@ -107,7 +107,7 @@ struct evq_submit_ring {
 	struct evq_area		kernel;
 	struct evq_area		program;
 	wait_queue_head_t	wait;
-	bool			waking;
+	u32			waking;
 	atomic_t		nr_waiting;
 	unsigned long		active;
 	struct llist_node	activated;
