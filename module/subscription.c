@@ -24,6 +24,9 @@
 /* Most registrations of one subscription; a module parameter. */
 unsigned int evq_max_registrations = 131072;
 
+/* How often a lane that is held by a ring looks whether there is room, ns. */
+#define EVQ_GATE_LOOK_NS NSEC_PER_MSEC
+
 /**
  * evq_subscription_create() - make a subscription
  * @queue: whose events it gets; the subscription takes a reference
@@ -347,11 +350,11 @@ static bool evq_subscription_update_ring(struct evq_subscription *subscription)
 	return has_ring;
 }
 
-/* Something has changed that concerns all who wait. */
+/* Something has changed that concerns all who wait, armed or not, and whatever they wait for. */
 static void evq_subscription_wake_all(struct evq_subscription *subscription)
 {
-	if (!evq_subscription_update_ring(subscription))
-		wake_up_interruptible_all(&subscription->wait);
+	evq_subscription_update_ring(subscription);
+	wake_up_interruptible_all(&subscription->wait);
 }
 
 /* Wake the readers who have got what only they can take. */
@@ -817,12 +820,19 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 	/* The queue may have consented to more than it does now. */
 	u64 gate_ns = min_t(u64, records->limits.gate_ns,
 			    READ_ONCE(subscription->queue->settings.gate_max_ns));
-	u64 now = ktime_get_ns();
+	u64 now = ktime_get_ns(), deadline = gate_ns < U64_MAX - now ? now + gate_ns : U64_MAX;
+	u64 until;
+	int ret;
 
 	evq_delay_point();
-	if (evq_wait_until(&subscription->queue->settled, TASK_IDLE,
-			   gate_ns < U64_MAX - now ? now + gate_ns : U64_MAX,
-			   evq_gate_open(gate, event))) {
+	do {
+		/* What a program takes out of its ring makes room, and it tells nobody. */
+		until = evq_subscription_update_ring(subscription) ?
+			min(deadline, ktime_get_ns() + EVQ_GATE_LOOK_NS) : deadline;
+		ret = evq_wait_until(&subscription->queue->settled, TASK_IDLE, until,
+				     evq_gate_open(gate, event));
+	} while (ret && until < deadline);
+	if (ret) {
 		spin_lock(&records->lock);
 		evq_read_queue_disconnect(records);
 		spin_unlock(&records->lock);
@@ -851,16 +861,23 @@ bool evq_gate_leave(struct evq_gate *gate)
 
 /**
  * evq_wakeups_unhold() - look again at those that were held
- * @wakeups: they are among its @subscriptions afterwards, if one of them is due
- * @now: the time
+ * @wakeups: those that are due are among its @subscriptions afterwards
+ * @now: the time; U64_MAX: all are due
  */
 void evq_wakeups_unhold(struct evq_wakeups *wakeups, u64 now)
 {
+	struct evq_subscription *subscription;
+	struct timerqueue_node *first;
+
 	if (now < wakeups->due)
 		return;
-	list_splice_tail_init(&wakeups->held, &wakeups->subscriptions);
-	wakeups->nr_held = 0;
-	WRITE_ONCE(wakeups->due, U64_MAX);
+	while ((first = timerqueue_getnext(&wakeups->held)) && (u64)first->expires <= now) {
+		timerqueue_del(&wakeups->held, first);
+		subscription = container_of(first, struct evq_subscription, held);
+		list_add_tail(&subscription->waking, &wakeups->subscriptions);
+		wakeups->nr_held--;
+	}
+	WRITE_ONCE(wakeups->due, first ? (u64)first->expires : U64_MAX);
 }
 
 /* Put off the wake-up of a subscription. Return false if another dispatcher will wake it. */
@@ -875,7 +892,9 @@ static bool evq_wakeups_hold(struct evq_wakeups *wakeups, struct evq_subscriptio
 	spin_unlock(&subscription->records.lock);
 	if (woken)
 		return false;
-	list_add_tail(&subscription->waking, &wakeups->held);
+	timerqueue_init(&subscription->held);
+	subscription->held.expires = due;
+	timerqueue_add(&wakeups->held, &subscription->held);
 	wakeups->nr_held++;
 	if (due < wakeups->due)
 		WRITE_ONCE(wakeups->due, due);

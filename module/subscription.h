@@ -27,6 +27,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/timerqueue.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
@@ -83,7 +84,8 @@ struct evq_told {
  * @ended: the queue is stopped: when all is read, that is the end
  * @removals: how many registrations were removed
  * @woken: in an &struct evq_wakeups
- * @waking: there
+ * @waking: there, in the list
+ * @held: there, in the queue of those that are held
  * @woken_ns: when readers were woken last; no lock
  * @wait: readers, exclusive, and pollers, for records or the end. Poll entries
  *	are gone before @refs is dropped: each belongs to an open file. Of what only one
@@ -112,7 +114,10 @@ struct evq_subscription {
 	bool			ended;
 	u32			removals;
 	bool			woken;
-	struct list_head	waking;
+	union {
+		struct list_head	waking;
+		struct timerqueue_node	held;
+	};
 	u64			woken_ns;
 
 	wait_queue_head_t	wait;

@@ -237,6 +237,30 @@ TEST_F(ring, gate)
 	reader_settle(&self->r);
 }
 
+/* Nor does it need one: a program that is busy with what it has makes room and does not call. */
+TEST_F(ring, gate_without_a_kick)
+{
+	int queue = queue_create_args(.capacity = 64), sub;
+	struct ring *ring;
+
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX, .gate_max_ns = FOREVER));
+	sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_records = 2,
+			     .gate_ns = FOREVER);
+	register_for(sub, .match = 0);
+	reader_init_ring(&self->r, sub, SMALL);
+	ring = self->r.ring;
+	for (int i = 0; i < 3 * ROOM; i++)
+		ASSERT_EQ(1, submit_event(queue, .data_ptr = (uintptr_t)payload,
+					  .data_len = sizeof(payload)));
+	for (int taken = ROOM; taken < 3 * ROOM; taken += ROOM) {
+		UNTIL(queue_info(queue).dispatched == (__u64)taken + 2);
+		ring_consume(ring, ring_tail(ring));
+	}
+	queue_settle(queue);
+	EXPECT_EQ(3 * ROOM, subscription_info(sub).delivered);
+	ring_consume(ring, ring_tail(ring));
+}
+
 /* Longer than the whole ring: lost, and told in its place. */
 TEST_F(ring, longer_than_the_ring)
 {
@@ -328,6 +352,26 @@ TEST_F(ring, end)
 	EXPECT_EQ(0, poll_now(self->sub, POLLIN));
 	submit_ids(self->queue, 1, 1);
 	reader_ids(&self->r, 1, 1);
+}
+
+static int poll_for_the_end(void *arg)
+{
+	struct pollfd p = { .fd = *(int *)arg };
+
+	CHECK_EQ(1, poll(&p, 1, patience_ms()));
+	return p.revents;
+}
+
+/* Who waits for the end only, and not for records, hears of it too. */
+TEST_F(ring, end_for_who_waits_for_nothing_else)
+{
+	struct task task;
+
+	SUBSCRIBE(EVQ_POLICY_DROP_NEWEST, 64);
+	task_start(&task, poll_for_the_end, &self->sub);
+	UNTIL(sleeps_in(atomic_load(&task.tid), SYS_poll));
+	ASSERT_EQ(0, queue_drain(self->queue, 0));
+	EXPECT_EQ(POLLHUP, task_join(&task));
 }
 
 TEST_F(ring, abort)
