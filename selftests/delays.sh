@@ -28,7 +28,7 @@ races=(
 		forgotten_in_one_lane_finds_no_room_in_another"
 	"20 p05_bounded beginning_at_once"
 	"2 p06_pressure_in crowd crowd_while_settings_change nobody_overtakes"
-	"2 p07_pressure_out gate_under_load read_while_it_overflows"
+	"2 p07_pressure_out gate_under_load read_while_it_overflows wake_interval_in_lanes"
 	"2 p08_ledger racing"
 	"20 p09_completion storm many_wait room_by_waiting"
 	"2 p11_work_sharing each_acknowledged_once threads_on_one_fd threads_on_readers keys_of_the_dead"

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "evq_harness.h"
+#include "evq_race.h"
 
 #define BACKLOG 64
 #define FAST_EVENTS 3000
@@ -1599,6 +1600,41 @@ TEST(wake_interval_of_a_key)
 		ASSERT_EQ(sizeof(struct evq_event_record), task_join(&t));
 	}
 	EXPECT_EQ(30, subscription_info(sub).in_hand);
+	close(sub);
+	close(queue);
+}
+
+struct flood {
+	int queue, n;
+};
+
+static int submit_to_all_lanes(void *arg)
+{
+	const struct flood *flood = arg;
+
+	for (int i = 0; i < flood->n; i++)
+		CHECK_EQ(1, submit_event(flood->queue, .key = i));
+	return 0;
+}
+
+/* Of several lanes that deliver to a reader at once, one puts off to wake him. */
+TEST(wake_interval_in_lanes)
+{
+	int queue = queue_create_args(.nr_lanes = 2, .capacity = 1024), sub, left;
+	struct flood flood = { .queue = queue, .n = rounds(20000) };
+	struct task tasks[2];
+
+	sub = subscribe_args(queue, .max_records = EVQ_RECORDS_MAX, .wake_interval_ns = 1000000);
+	ASSERT_LE(0, sub);
+	register_for(sub, .match = 0);
+	for (int i = 0; i < 2; i++)
+		task_start(&tasks[i], submit_to_all_lanes, &flood);
+	for (left = 2 * flood.n; left > 0;)
+		left -= read_once(&sub) / (int)sizeof(struct evq_event_record);
+	EXPECT_EQ(0, left);
+	for (int i = 0; i < 2; i++)
+		EXPECT_EQ(0, task_join(&tasks[i]));
+	rounds_told(flood.n, "two submit");
 	close(sub);
 	close(queue);
 }
