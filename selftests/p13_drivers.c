@@ -320,7 +320,10 @@ TEST_F(drivers, bad_arguments)
 {
 	EXPECT_EQ(-ENOENT, evq_test("producer 0 no-such-queue 8 8"));
 	EXPECT_EQ(-EINVAL, evq_test("producer 0 %s 0 8", QUEUE));
+	EXPECT_EQ(-EINVAL, evq_test("producer 0 %s 65537 8", QUEUE));
 	EXPECT_EQ(-EMSGSIZE, evq_test("producer 0 %s 8 4097", QUEUE));
+	/* more than all that a pool may take */
+	EXPECT_EQ(-ENOMEM, evq_test("producer 0 %s 65536 4096", QUEUE));
 	EXPECT_EQ(-ENOENT, evq_test("listen 0 no-such-queue count 0 0 0"));
 	EXPECT_EQ(-EINVAL, evq_test("mislisten %s", QUEUE));
 	ASSERT_EQ(0, evq_test("producer 0 %s 1 100", QUEUE));
