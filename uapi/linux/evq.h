@@ -1253,8 +1253,8 @@ struct evq_gap_record {
  * in whatever tells it of the fd without looking first, such as epoll's edge-triggered mode, and
  * then it stores 1 in armed, makes a full fence, and looks at behind and tail once more before.
  * The kernel wakes only one who has done either, and clears armed as it does. There is nothing
- * left, nor to come, if the state is not 0, behind is not set and tail is head, loaded (acquire)
- * in this order.
+ * left, nor an event to come, if the state is not 0, behind is not set and tail is head, loaded
+ * (acquire) in this order.
  *
  * Whatever a program writes, only what it reads itself can suffer. A head that is not between the
  * last one that was valid and tail is ignored, and the ring stays as full as it was.
@@ -1310,7 +1310,8 @@ struct evq_ring_kick {
 /**
  * enum evq_ring_state - what is to be expected of a ring
  * @EVQ_RING_ENDED: the queue is stopped; cleared by EVQ_CONTROL_START
- * @EVQ_RING_DISCONNECTED: the subscription was disconnected
+ * @EVQ_RING_DISCONNECTED: the subscription was disconnected; gaps that count what it would have
+ *	got since may still come
  */
 enum evq_ring_state {
 	EVQ_RING_ENDED		= 1 << 0,
