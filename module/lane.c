@@ -475,8 +475,8 @@ int evq_lane_submit(struct evq_lane *lane, struct evq_submission *submission,
 void evq_lane_emit(struct evq_lane *lane, struct llist_node *node)
 {
 	/*
-	 * Who finds the list empty wakes the dispatcher, who then takes all of it; nobody else does,
-	 * so whoever that is cannot be preempted before.
+	 * Who finds the list empty wakes the dispatcher, who then takes all of it. Nobody else
+	 * does, so whoever that is cannot be preempted before.
 	 */
 	preempt_disable();
 	if (llist_add(node, &lane->emitted)) {

@@ -237,7 +237,7 @@ int evq_subscription_add_reader(struct evq_subscription *subscription,
 static struct evq_registration *
 evq_subscription_registration(struct evq_subscription *subscription, const struct evq_slot *slot)
 {
-	/* It goes from here first, and then forgets what is queued: before the lock, or after it. */
+	/* It goes from here first, and then forgets what is queued, with the lock held. */
 	lockdep_assert_held(&subscription->records.lock);
 
 	return xa_load(&subscription->registrations, slot->registration);
@@ -827,8 +827,9 @@ void evq_gate_wait(struct evq_gate *gate, const struct evq_event *event)
 	evq_delay_point();
 	do {
 		/* What a program takes out of its ring makes room, and it tells nobody. */
-		until = evq_subscription_update_ring(subscription) ?
-			min(deadline, ktime_get_ns() + EVQ_GATE_LOOK_NS) : deadline;
+		until = deadline;
+		if (evq_subscription_update_ring(subscription))
+			until = min(until, ktime_get_ns() + EVQ_GATE_LOOK_NS);
 		ret = evq_wait_until(&subscription->queue->settled, TASK_IDLE, until,
 				     evq_gate_open(gate, event));
 	} while (ret && until < deadline);
