@@ -814,6 +814,27 @@ TEST(rights)
 	EXPECT_EQ(1, forget(queue_handle(queue, EVQ_RIGHT_CONTROL), 1));
 }
 
+/* Retained already, but still on its way: a gate holds it. */
+TEST(pending_at_a_gate)
+{
+	const __u64 forever = 1000000000000000ULL; /* longer than any test, ns */
+	int queue = queue_retaining(1, 10, 0), sub;
+	struct reader r;
+
+	ASSERT_EQ(0, queue_settings(queue, EVQ_SET_GATE_MAX, .gate_max_ns = forever));
+	sub = subscribe_args(queue, .policy = EVQ_POLICY_GATE, .max_records = 1,
+			     .gate_ns = forever);
+	register_for(sub, .match = 0);
+	submit_ids(queue, 1, 2);
+	UNTIL(queue_info(queue).retained == 2);
+	expect_state(queue, 2, 1, EVQ_EVENT_PENDING, 1, 0, 0);
+	reader_init(&r, sub);
+	reader_ids(&r, 1, 2);
+	queue_settle(queue);
+	expect_state(queue, 2, 1, EVQ_EVENT_COMPLETE, 1, 1, 0);
+	reader_free(&r);
+}
+
 /* While it waits: those who would be called if it were dispatched now. */
 TEST(callbacks_of_a_pending_event)
 {
